@@ -1,0 +1,60 @@
+import { SysError } from "./errno.ts";
+import { loadLibrary, type Native } from "./koffi.ts";
+
+/** The functions of the C library that Node.js does not offer. */
+const SIGNATURES = {
+  flock: ["int", "int", "int"],
+  llistxattr: ["long", "bytes", "bytes", "size"],
+  lgetxattr: ["long", "bytes", "bytes", "bytes", "size"],
+  lsetxattr: ["int", "bytes", "bytes", "bytes", "size", "int"],
+  mknod: ["int", "bytes", "u32", "off"],
+  utimensat: ["int", "int", "bytes", "bytes", "int"],
+  umount2: ["int", "bytes", "int"],
+  ioctlInt: ["int", "int", "size", "long"],
+  ioctlBytes: ["int", "int", "size", "bytes"],
+  // The first argument of these four is the system call's number, SYS below.
+  fsopen: ["long", "long", "bytes", "int"],
+  fsconfig: ["long", "long", "int", "int", "bytes", "bytes", "int"],
+  fsmount: ["long", "long", "int", "int", "int"],
+  moveMount: ["long", "long", "int", "bytes", "int", "bytes", "int"],
+} as const;
+
+/**
+ * Variadic in C, declared here once for each way of calling: on x86-64 and arm64 Linux the integer arguments of a
+ * variadic call travel as in any other. The mount calls go through syscall(2) because glibc knows them since 2.36 only.
+ */
+const SYMBOLS = {
+  ioctlInt: "ioctl",
+  ioctlBytes: "ioctl",
+  fsopen: "syscall",
+  fsconfig: "syscall",
+  fsmount: "syscall",
+  moveMount: "syscall",
+};
+
+/** System call numbers, the same on x86-64 and arm64. Linux include/uapi/asm-generic/unistd.h. */
+export const SYS = { moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+
+let libc_: Native<typeof SIGNATURES> | null = null;
+
+/** The C library, opened at the first call. */
+export function libc(): Native<typeof SIGNATURES> {
+  libc_ ??= loadLibrary("libc.so.6", SIGNATURES, SYMBOLS);
+  return libc_;
+}
+
+/** A file's path: text (taken as UTF-8, as Node.js does), or the bytes themselves. */
+export type Path = string | Uint8Array;
+
+/**
+ * A path, or any other text, as a C string.
+ * @throws SysError EINVAL when it contains a NUL byte, which would cut it.
+ */
+export function cString(text: Path, syscall: string): Buffer {
+  const bytes = typeof text === "string" ? Buffer.from(text, "utf8") : text;
+  if (bytes.includes(0)) throw new SysError(syscall, "EINVAL", 22, undefined, "the path contains a NUL byte");
+  const c = Buffer.allocUnsafe(bytes.length + 1);
+  c.set(bytes);
+  c[bytes.length] = 0;
+  return c;
+}
