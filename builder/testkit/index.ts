@@ -1,0 +1,11 @@
+/** What tests and benchmarks need of the world: registries, reference unpackers, checkers, mounts and images. */
+export { compareTrees, describeTree, type Exception, type TreeDescription } from "./describe.ts";
+export { EDGE_TAG, EDGE_UNPACK_TIMES, edgeLayers, writeEdgeImage } from "./edge-image.ts";
+export { fsckErofs } from "./fsck.ts";
+export { mountImage } from "./mounted.ts";
+export { writeOciLayout } from "./oci-layout.ts";
+export { pushImage, type Registry, startRegistry } from "./registry.ts";
+export { CommandError, type RunOptions, type RunResult, run, type Server, startServer } from "./run.ts";
+export { buildTar, type TarEntry } from "./tar-builder.ts";
+export { tempDir } from "./temp.ts";
+export { unpackWithTar, unpackWithUmoci } from "./unpack.ts";

@@ -1,0 +1,58 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run, startServer } from "./run.ts";
+
+/** A registry of its own for a test. */
+export interface Registry {
+  /** `127.0.0.1:PORT`, plain HTTP, no authentication. */
+  readonly host: string;
+  /** Directory of what it stores. */
+  readonly storage: string;
+  /** Ends it and removes what it stored. */
+  stop(): Promise<void>;
+}
+
+/** Starts Debian's docker-registry (CNCF distribution 2.8) on a free loopback port with empty storage. */
+export async function startRegistry(): Promise<Registry> {
+  const directory = await mkdtemp(join(tmpdir(), "erofsify-registry-"));
+  const storage = join(directory, "storage");
+  const config = join(directory, "config.json"); // JSON is YAML.
+  const settings = {
+    version: "0.1",
+    log: { level: "info" },
+    storage: {
+      filesystem: { rootdirectory: storage },
+      delete: { enabled: true },
+      maintenance: { uploadpurging: { enabled: false } },
+    },
+    http: { addr: "127.0.0.1:0" },
+  };
+  try {
+    await writeFile(config, JSON.stringify(settings));
+    const server = await startServer("docker-registry", ["serve", config], /listening on (127\.0\.0\.1:\d+)/);
+    const stop = async () => {
+      await server.stop();
+      await rm(directory, { recursive: true, force: true });
+    };
+    return { host: server.ready[1]!, storage, stop };
+  } catch (error) {
+    await rm(directory, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/**
+ * Copies an image from an OCI layout to a registry with skopeo.
+ * @param target `host/name:tag`
+ * @param format `oci` keeps the layers as they are; `v2s2` makes a Docker manifest, which old tools want.
+ */
+export async function pushImage(
+  layout: string,
+  tag: string,
+  target: string,
+  format: "oci" | "v2s2" = "oci",
+): Promise<void> {
+  const options = ["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", "--format", format];
+  await run("skopeo", [...options, `oci:${layout}:${tag}`, `docker://${target}`]);
+}
