@@ -89,6 +89,12 @@ export class JsonObject {
     return value;
   }
 
+  optionalBoolean(key: string): boolean | undefined {
+    const value = this.#get(key);
+    if (value !== undefined && typeof value !== "boolean") throw this.#wrong(key, "true or false");
+    return value;
+  }
+
   /** A whole number from 0 to `max`. */
   integer(key: string, max: number): number {
     const value = this.#get(key);

@@ -1,0 +1,18 @@
+import type { RegistryOptions } from "./registry/image.ts";
+import { DEFAULT_RETRY, type RetryPolicy } from "./registry/retry.ts";
+import type { Environment } from "./registry/settings.ts";
+
+/** How sources are read. */
+export interface ReadOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Told with every chunk: bytes of the layer so far, as stored. */
+  readonly onProgress?: ((receivedBytes: number) => void) | undefined;
+  /** How patiently registries are asked again; what is left out is as in DEFAULT_RETRY. */
+  readonly retry?: Partial<RetryPolicy> | undefined;
+  /** Where proxies, credential files and the settings file are looked up; default process.env. */
+  readonly env?: Environment | undefined;
+}
+
+export function registryOptions({ signal, retry, env = process.env }: ReadOptions): RegistryOptions {
+  return { env, retry: { ...DEFAULT_RETRY, ...retry }, signal };
+}

@@ -1,0 +1,102 @@
+/** Images in a registry: their documents, and their layers. */
+import {
+  formatReference,
+  MANIFEST_TYPES,
+  MAX_CONFIG_BYTES,
+  MAX_MANIFEST_BYTES,
+  parseManifest,
+} from "../../../formats/oci/index.ts";
+import { type DocumentStore, type ImageDocuments, parsed, readDocuments } from "../documents.ts";
+import { SourceError } from "../errors.ts";
+import type { RegistryAccess } from "../image.ts";
+import type { RegistrySpec } from "../spec.ts";
+import { type Expected, sha256, wrongDigest } from "../verify.ts";
+import { RegistryClient } from "./client.ts";
+import { type BlobRequest, downloadBlob, registryOpener, urlOpener } from "./download.ts";
+import { header, readBody } from "./http.ts";
+import type { Connection } from "./login.ts";
+import { type RetryPolicy, retrying } from "./retry.ts";
+import { type Environment, endpointsOf, readSettings } from "./settings.ts";
+
+export interface RegistryOptions {
+  readonly env: Environment;
+  readonly retry: RetryPolicy;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** @throws SourceError when none of the registry's endpoints has the image: the error of the registry itself */
+export async function resolveRegistry(
+  spec: RegistrySpec,
+  options: RegistryOptions,
+): Promise<{ documents: ImageDocuments; access: RegistryAccess }> {
+  const { registry, repository } = spec.reference;
+  const endpoints = endpointsOf(registry, spec.plainHttp, await readSettings(options.env));
+  for (const endpoint of endpoints) {
+    const client = new RegistryClient(endpoint, repository, connection(options));
+    try {
+      const documents = await readDocuments(documentStore(client, spec, options), spec.platform);
+      const { authorization } = client;
+      const access: RegistryAccess = {
+        kind: "registry",
+        repository,
+        endpoints: [endpoint, ...endpoints.filter((e) => e !== endpoint)],
+        ...(authorization && { authorization }),
+      };
+      return { documents, access };
+    } catch (error) {
+      // Whatever is wrong with a mirror, the registry itself may still be right.
+      if (!(error instanceof SourceError) || endpoint === endpoints.at(-1)) throw error;
+    }
+  }
+  throw new Error("a registry has at least one endpoint");
+}
+
+function connection({ env, retry, signal }: RegistryOptions): Connection {
+  return { env, stallMs: retry.stallMs, signal };
+}
+
+function documentStore(client: RegistryClient, spec: RegistrySpec, { retry, signal }: RegistryOptions): DocumentStore {
+  const { reference } = spec;
+  const name = formatReference(reference);
+  const fetch = (path: string, headers: Readonly<Record<string, string>>, limit: number, what: string) =>
+    retrying(retry, signal, async () => {
+      const answer = await client.get(path, headers, what);
+      return { answer, bytes: await readBody(answer, limit, what, signal) };
+    });
+  const accept = { accept: MANIFEST_TYPES.join(", ") };
+  return {
+    name,
+    async root() {
+      const path = `manifests/${reference.digest ?? reference.tag}`;
+      const { answer, bytes } = await fetch(path, accept, MAX_MANIFEST_BYTES, name);
+      const digest = sha256(bytes);
+      const stated = reference.digest ?? header(answer.response, "docker-content-digest");
+      if (stated?.startsWith("sha256:") && stated !== digest) throw wrongDigest(`${name}: manifest`, digest, stated);
+      const document = parsed(name, () => parseManifest(bytes, header(answer.response, "content-type")));
+      return { document, digest };
+    },
+    manifest: async ({ digest }: Expected) =>
+      (await fetch(`manifests/${digest}`, accept, MAX_MANIFEST_BYTES, `${name}: manifest ${digest}`)).bytes,
+    blob: async ({ digest }: Expected) =>
+      (await fetch(`blobs/${digest}`, {}, MAX_CONFIG_BYTES, `${name}: config ${digest}`)).bytes,
+  };
+}
+
+/** The bytes of a layer. Endpoints are tried in turn, and after them a foreign layer's own URLs. */
+export function openRegistryLayer(
+  access: RegistryAccess,
+  request: BlobRequest,
+  urls: readonly string[],
+  options: RegistryOptions,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const atRegistry = access.endpoints.map((endpoint, i) => {
+    const known = i === 0 ? access.authorization : undefined;
+    return registryOpener(new RegistryClient(endpoint, access.repository, connection(options), known), request);
+  });
+  // An image names these: never let it lead from a safe registry to an unsafe place.
+  const scheme = access.endpoints[0]!.origin.startsWith("http:") ? /^https?:/ : /^https:/;
+  const elsewhere = urls
+    .filter((url) => URL.canParse(url) && scheme.test(url))
+    .map((url) => urlOpener(new URL(url), connection(options), request));
+  return downloadBlob([...atRegistry, ...elsewhere], request, options.retry);
+}
