@@ -1,4 +1,13 @@
-/** EROFS images as bytes: on-disk declarations, checksum, reader, writer. */
+/** EROFS images as bytes: on-disk declarations, checksum, checker, reader, writer. */
+export {
+  type CheckOptions,
+  type CheckProblem,
+  type CheckResult,
+  checkErofs,
+  type DeviceStats,
+  type ImageStats,
+  imageStats,
+} from "./check/index.ts";
 export { crc32c, superBlockChecksum } from "./crc32c.ts";
 export * from "./format.ts";
 export {
@@ -7,6 +16,7 @@ export {
   type ErofsExtent,
   type ErofsInode,
   type ErofsReader,
+  type LoadOptions,
   type OpenOptions,
   openErofs,
   PathError,

@@ -2,7 +2,17 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type ByteString, FormatError } from "../bytes/index.ts";
 import type { SparseSegment } from "./index.ts";
-import { END_MARK, gnuMap, header, member, padded, pax, read, readMembers } from "./testing.ts";
+import {
+  END_MARK,
+  header,
+  member,
+  oldGnuSparse,
+  type PaxRecordList,
+  pax,
+  paxSparse,
+  read,
+  readMembers,
+} from "./testing.ts";
 
 const MAP = [
   { offset: 0, length: 3 },
@@ -11,56 +21,27 @@ const MAP = [
 ];
 const DATA = `abc${"d".repeat(600)}e`;
 const REAL_SIZE = 200000;
-const octal = (n: number) => `${n.toString(8).padStart(11, "0")}\0`;
 
-/** A type S header whose map takes as many continuation blocks as it needs. */
-function oldGnu(map: readonly SparseSegment[], realSize: number, data: ByteString): Buffer {
-  const rest = map.slice(4);
-  const blocks: Buffer[] = [];
-  for (let i = 0; i < rest.length; i += 21) {
-    const block = Buffer.alloc(512);
-    block.write(gnuMap(rest.slice(i, i + 21)), "latin1");
-    if (i + 21 < rest.length) block[504] = 1;
-    blocks.push(block);
-  }
-  const at = { 386: gnuMap(map.slice(0, 4)), 482: rest.length > 0 ? "\x01" : "\0", 483: octal(realSize) };
-  const head = header({ name: "s", type: "S", magic: "gnu", size: data.length, at });
-  return Buffer.concat([head, ...blocks, padded(data)]);
+type Version = "0.0" | "0.1" | "1.0";
+const oldGnu = (map: readonly SparseSegment[], realSize: number, data: ByteString) =>
+  oldGnuSparse({ name: "s" }, map, realSize, data);
+const records = (version: Version, map: readonly SparseSegment[] = MAP) =>
+  paxSparse(version, "s", map, REAL_SIZE).records;
+function paxFile(
+  version: Version,
+  map: readonly SparseSegment[] = MAP,
+  data: ByteString = DATA,
+  size = REAL_SIZE,
+): Buffer {
+  const { records, lead } = paxSparse(version, "s", map, size);
+  return Buffer.concat([pax(records), member({ name: version === "0.0" ? "s" : "GNUSparseFile.1/s" }, lead + data)]);
 }
-
-type Records = [ByteString, ByteString][];
-const pax00 = (map = MAP, size = REAL_SIZE): Records => [
-  ["GNU.sparse.size", `${size}`],
-  ["GNU.sparse.numblocks", `${map.length}`],
-  ...map.flatMap(
-    (s): Records => [
-      ["GNU.sparse.offset", `${s.offset}`],
-      ["GNU.sparse.numbytes", `${s.length}`],
-    ],
-  ),
-];
-const pax01 = (map = MAP, size = REAL_SIZE): Records => [
-  ["GNU.sparse.size", `${size}`],
-  ["GNU.sparse.numblocks", `${map.length}`],
-  ["GNU.sparse.map", map.map((s) => `${s.offset},${s.length}`).join()],
-  ["GNU.sparse.name", "s"],
-];
-const PAX10: Records = [
-  ["GNU.sparse.major", "1"],
-  ["GNU.sparse.minor", "0"],
-  ["GNU.sparse.name", "s"],
-  ["GNU.sparse.realsize", `${REAL_SIZE}`],
-];
-const lines = (map: readonly SparseSegment[]) =>
-  `${map.length}\n${map.map((s) => `${s.offset}\n${s.length}\n`).join("")}`;
-const pax10 = (map: readonly SparseSegment[] = MAP, data = DATA, records = PAX10) =>
-  Buffer.concat([pax(records), member({ name: "GNUSparseFile.1/s" }, padded(lines(map)).toString("latin1") + data)]);
 
 const forms: [string, Buffer][] = [
   ["old GNU", oldGnu(MAP, REAL_SIZE, DATA)],
-  ["PAX 0.0", Buffer.concat([pax(pax00()), member({ name: "s" }, DATA)])],
-  ["PAX 0.1", Buffer.concat([pax(pax01()), member({ name: "GNUSparseFile.1/s" }, DATA)])],
-  ["PAX 1.0", pax10()],
+  ["PAX 0.0", paxFile("0.0")],
+  ["PAX 0.1", paxFile("0.1")],
+  ["PAX 1.0", paxFile("1.0")],
 ];
 
 for (const [name, archive] of forms)
@@ -80,8 +61,7 @@ for (const [name, archive] of forms)
 test("a map in several blocks, in every form that has blocks", () => {
   const map = Array.from({ length: 200 }, (_, i) => ({ offset: 4096 * i, length: 1 + (i % 3) }));
   const data = "x".repeat(map.reduce((sum, s) => sum + s.length, 0));
-  const records: Records = [...PAX10.slice(0, 3), ["GNU.sparse.realsize", "1000000"]];
-  for (const archive of [oldGnu(map, 1000000, data), pax10(map, data, records)]) {
+  for (const archive of [oldGnu(map, 1000000, data), paxFile("1.0", map, data, 1000000)]) {
     const [entry] = readMembers(archive);
     assert.deepEqual(entry!.sparse, map);
     assert.equal(entry!.data, data);
@@ -91,7 +71,7 @@ test("a map in several blocks, in every form that has blocks", () => {
 test("empty runs are dropped; a file that is one hole has an empty map and no data", () => {
   const [entry] = readMembers(oldGnu([{ offset: 5000, length: 0 }], 5000, ""));
   assert.deepEqual([entry!.size, entry!.sparse, entry!.data], [5000, [], ""]);
-  const [pax1] = readMembers(pax10([], "", [...PAX10]));
+  const [pax1] = readMembers(paxFile("1.0", [], ""));
   assert.deepEqual([pax1!.size, pax1!.sparse, pax1!.data], [REAL_SIZE, [], ""]);
 });
 
@@ -111,29 +91,29 @@ describe("what is no map is refused", () => {
   for (const [what, map, pattern] of bad)
     test(what, () => {
       fails(pattern, oldGnu(map, REAL_SIZE, DATA));
-      fails(pattern, Buffer.concat([pax(pax00(map)), member({ name: "s" }, DATA)]));
-      fails(pattern, Buffer.concat([pax(pax01(map)), member({ name: "s" }, DATA)]));
-      fails(pattern, pax10(map));
+      fails(pattern, paxFile("0.0", map));
+      fails(pattern, paxFile("0.1", map));
+      fails(pattern, paxFile("1.0", map));
     });
 
-  const withRecords = (...records: Records) => Buffer.concat([pax(records), member({ name: "s" }, DATA)]);
+  const withRecords = (...records: PaxRecordList) => Buffer.concat([pax(records), member({ name: "s" }, DATA)]);
   test("records that do not fit together", () => {
     fails(/realsize .* missing/, withRecords(["GNU.sparse.map", "0,604"]));
-    fails(/numblocks .* found 4, the map has 3/, withRecords(...pax01(), ["GNU.sparse.numblocks", "4"]));
+    fails(/numblocks .* found 4, the map has 3/, withRecords(...records("0.1"), ["GNU.sparse.numblocks", "4"]));
     fails(/offset without a length/, withRecords(["GNU.sparse.size", "9"], ["GNU.sparse.map", "0,1,2"]));
     fails(/in turns/, withRecords(["GNU.sparse.size", "9"], ["GNU.sparse.numbytes", "1"]));
     fails(/decimal number/, withRecords(["GNU.sparse.size", "9"], ["GNU.sparse.map", "0,,1"]));
-    fails(/found for a directory/, Buffer.concat([pax(pax01()), header({ name: "d", type: "5" })]));
+    fails(/found for a directory/, Buffer.concat([pax(records("0.1")), header({ name: "d", type: "5" })]));
   });
 
   test("formats that are not known, and maps for all members", () => {
-    const newer: Records = [...PAX10.slice(1), ["GNU.sparse.major", "2"]];
+    const newer: PaxRecordList = [...records("1.0").slice(1), ["GNU.sparse.major", "2"]];
     fails(/found sparse format 2\.0/, withRecords(...newer), "ERR_UNSUPPORTED");
     fails(/global header/, pax([["GNU.sparse.size", "9"]], "g"), "ERR_UNSUPPORTED");
   });
 
   test("a leading map that is cut, endless or not made of numbers", () => {
-    const map = (text: string) => Buffer.concat([pax(PAX10), member({ name: "s" }, text)]);
+    const map = (text: string) => Buffer.concat([pax(records("1.0")), member({ name: "s" }, text)]);
     fails(/goes on after the end of the stored data/, map("3\n0\n1\n".padEnd(511, "0")));
     fails(/goes on after the end of the stored data/, map(`200\n${"0\n".repeat(254)}`));
     fails(/not a decimal number/, map("1\n-4\n1\n".padEnd(512, "\0")));

@@ -53,11 +53,27 @@ export function header(spec: HeaderSpec): Buffer {
   put(345, spec.prefix ?? "");
   if (magic === "star") put(508, "tar\0");
   for (const [at, text] of Object.entries(spec.at ?? {})) put(Number(at), text);
-  put(148, "        ");
-  let sum = 0;
-  for (const byte of block) sum += spec.signedSum && byte > 127 ? byte - 256 : byte;
-  put(148, `${sum.toString(8).padStart(6, "0")}\0 `);
+  setChecksum(block, 0, spec.signedSum);
   return block;
+}
+
+function checksum(archive: Buffer, p: number, signed: boolean): string {
+  let sum = 8 * 0x20;
+  for (let i = 0; i < 512; i++) {
+    const byte = archive[p + i]!;
+    if (i < 148 || i >= 156) sum += signed && byte > 127 ? byte - 256 : byte;
+  }
+  return `${sum.toString(8).padStart(6, "0")}\0 `;
+}
+
+/** Makes the checksum of the header at `p` right. */
+export function setChecksum(archive: Buffer, p: number, signed = false): void {
+  archive.write(checksum(archive, p, signed), p + 148, "latin1");
+}
+
+/** Whether the block at `p` is a header with a right checksum. */
+export function hasChecksum(archive: Buffer, p: number): boolean {
+  return archive.toString("latin1", p + 148, p + 156) === checksum(archive, p, false);
 }
 
 /** `data` padded with zeros to whole blocks. */
@@ -100,9 +116,63 @@ export function base256(value: number, length: number): ByteString {
 }
 
 /** 12-byte octal offset and length of each segment, as old GNU headers have them. */
-export function gnuMap(segments: readonly SparseSegment[]): ByteString {
+function gnuMap(segments: readonly SparseSegment[]): ByteString {
   const field = (n: number) => `${n.toString(8).padStart(11, "0")}\0`;
   return segments.map((s) => field(s.offset) + field(s.length)).join("");
+}
+
+/** A type S member, with as many continuation blocks as its map takes. */
+export function oldGnuSparse(
+  spec: HeaderSpec,
+  map: readonly SparseSegment[],
+  realSize: number,
+  data: ByteString,
+): Buffer {
+  const rest = map.slice(4);
+  const blocks: Buffer[] = [];
+  for (let i = 0; i < rest.length; i += 21) {
+    const block = Buffer.alloc(512);
+    block.write(gnuMap(rest.slice(i, i + 21)), "latin1");
+    if (i + 21 < rest.length) block[504] = 1;
+    blocks.push(block);
+  }
+  const size = `${realSize.toString(8).padStart(11, "0")}\0`;
+  const at = { 386: gnuMap(map.slice(0, 4)), 482: rest.length > 0 ? "\x01" : "\0", 483: size };
+  return Buffer.concat([header({ ...spec, type: "S", magic: "gnu", size: data.length, at }), ...blocks, padded(data)]);
+}
+
+export type PaxRecordList = [ByteString, ByteString][];
+
+/** The records of a PAX sparse file, and what stands in front of its data. */
+export function paxSparse(
+  version: "0.0" | "0.1" | "1.0",
+  name: ByteString,
+  map: readonly SparseSegment[],
+  realSize: number,
+): { records: PaxRecordList; lead: ByteString } {
+  const head: PaxRecordList = [
+    ["GNU.sparse.size", `${realSize}`],
+    ["GNU.sparse.numblocks", `${map.length}`],
+  ];
+  const pairs = map.flatMap(
+    (s): PaxRecordList => [
+      ["GNU.sparse.offset", `${s.offset}`],
+      ["GNU.sparse.numbytes", `${s.length}`],
+    ],
+  );
+  if (version === "0.0") return { records: [...head, ...pairs], lead: "" };
+  const list = map.map((s) => `${s.offset},${s.length}`).join();
+  if (version === "0.1") return { records: [...head, ["GNU.sparse.map", list], ["GNU.sparse.name", name]], lead: "" };
+  const lines = `${map.length}\n${map.map((s) => `${s.offset}\n${s.length}\n`).join("")}`;
+  return {
+    records: [
+      ["GNU.sparse.major", "1"],
+      ["GNU.sparse.minor", "0"],
+      ["GNU.sparse.name", name],
+      ["GNU.sparse.realsize", `${realSize}`],
+    ],
+    lead: padded(lines).toString("latin1"),
+  };
 }
 
 export const END_MARK = Buffer.alloc(1024);

@@ -46,7 +46,10 @@ export class Inode {
   size = 0;
   /** Regular file: its data in order, without gaps (holes are extents), covering ceil(size / 4096) blocks. */
   extents: readonly Extent[] = NO_EXTENTS;
-  /** Regular file whose whole content lives in the metadata (`--inline-tails`); then `extents` is empty. */
+  /**
+   * Regular file whose whole content lives in the metadata (`--inline-tails`); then `extents` is empty. Only large files of
+   * images from elsewhere have both: full blocks in extents, and here the bytes after them.
+   */
   inlineData: Uint8Array | null = null;
   /** Symlink: its target. */
   target: ByteString = "";

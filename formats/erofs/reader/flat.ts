@@ -52,3 +52,11 @@ export function flatBlockOffset(inode: ErofsInode, index: number): number {
   }
   return (inode.u + index) * BLOCK_SIZE;
 }
+
+/** The whole content of a flat file in the image itself: a view where it can be one. @throws FormatError */
+export function flatContent(image: Image, inode: ErofsInode): Uint8Array {
+  const tail = inlineTail(image, inode);
+  if (tail.length === inode.size) return tail;
+  const blocks = image.pages.bytes(inode.u * BLOCK_SIZE, inode.size - tail.length);
+  return tail.length === 0 ? blocks : Buffer.concat([blocks, tail]);
+}

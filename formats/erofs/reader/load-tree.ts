@@ -12,25 +12,36 @@ import {
 } from "../../tree/index.ts";
 import { DirBlock, dirBlockCount, fileTypeOf, requireOrder } from "./dirents.ts";
 import { chunkArray, mapExtents, PRIMARY_DEVICE } from "./extents.ts";
-import { inlineTail } from "./flat.ts";
+import { flatContent, inlineTail } from "./flat.ts";
 import { Budget, type Image } from "./image.ts";
 import { decodeInode, ErofsInode } from "./inode.ts";
 import { readSymlink } from "./symlink.ts";
 import { XattrReader } from "./xattrs.ts";
 
-/** Entries of one image, all directories together: what a Map holds, and four times the largest images known. */
-export const MAX_DIRENTS = 2 ** 24 - 1;
+/** Entries of one image, all directories together: just below what a Map holds (2^24). */
+export const MAX_DIRENTS = 16_000_000;
+
+export interface LoadOptions {
+  /**
+   * Regular files stored flat in the image itself (not in chunks, not on a device) become `inlineData` up to this size in
+   * bytes, as the writer took them; 1 MiB unless told otherwise. Larger ones get extents and, if mkfs.erofs packed their
+   * last bytes behind the inode, those bytes as `inlineData`. With 0 no file data is read.
+   */
+  readonly inlineLimitBytes?: number;
+}
+
+const DEFAULT_INLINE_LIMIT_BYTES = 1024 * 1024;
 
 /**
  * The whole image as a tree.
  *
- * Blobs are the slots of the device table in order. If a file has data in the image itself, the image is one more blob
+ * Blobs are the slots of the device table in order. If a file has extents in the image itself, the image is one more blob
  * after them, with an empty digest. Names of one NID share one Inode.
  *
  * @throws FormatError for a damaged image, one with a directory under two names, or one with compressed files.
  */
-export function loadTree(image: Image): Tree {
-  return new TreeLoader(image).load();
+export function loadTree(image: Image, options: LoadOptions = {}): Tree {
+  return new TreeLoader(image, options.inlineLimitBytes ?? DEFAULT_INLINE_LIMIT_BYTES).load();
 }
 
 /** A directory found and not yet read. */
@@ -55,9 +66,11 @@ class TreeLoader {
   #extents: Extent[] = [];
   readonly #primaryBlob: number;
   #usesPrimary = false;
+  readonly #inlineLimitBytes: number;
 
-  constructor(image: Image) {
+  constructor(image: Image, inlineLimitBytes: number) {
     this.#image = image;
+    this.#inlineLimitBytes = inlineLimitBytes;
     this.#budget = new Budget(image);
     this.#xattrs = new XattrReader(image, this.#budget);
     this.#primaryBlob = image.devices.length;
@@ -161,18 +174,21 @@ class TreeLoader {
     if (array !== null) this.#budget.claim(array.bytes, "chunk array", array.offset);
     this.#extents = [];
     mapExtents(this.#image, onDisk, this.#addExtent);
+    const inPrimary = this.#extents.every((extent) => extent.blob === this.#primaryBlob);
+    if (array === null && inPrimary && onDisk.size <= this.#inlineLimitBytes) {
+      this.#budget.claim(onDisk.size, "inline data", onDisk.offset);
+      inode.inlineData = flatContent(this.#image, onDisk);
+      return;
+    }
     if (this.#extents.length > 0) inode.extents = this.#extents;
+    this.#usesPrimary ||= this.#extents.some((extent) => extent.blob === this.#primaryBlob);
     const tail = inlineTail(this.#image, onDisk);
     this.#budget.claim(tail.length, "inline data", onDisk.tailOffset);
     if (tail.length > 0) inode.inlineData = tail;
   }
 
   readonly #addExtent = (device: number, startBlock: number, blocks: number): void => {
-    let blob = HOLE;
-    if (device === PRIMARY_DEVICE) {
-      blob = this.#primaryBlob;
-      this.#usesPrimary = true;
-    } else if (device !== HOLE) blob = device - 1;
+    const blob = device === HOLE ? HOLE : device === PRIMARY_DEVICE ? this.#primaryBlob : device - 1;
     this.#extents.push({ blob, startBlock, blocks });
   };
 

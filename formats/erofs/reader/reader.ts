@@ -6,7 +6,7 @@ import { fileData } from "./file-data.ts";
 import { inlineTail } from "./flat.ts";
 import { type Image, openImage } from "./image.ts";
 import { decodeInode, ErofsInode } from "./inode.ts";
-import { loadTree } from "./load-tree.ts";
+import { type LoadOptions, loadTree } from "./load-tree.ts";
 import { resolvePath } from "./resolve.ts";
 import type { Device, Superblock } from "./superblock.ts";
 import { readSymlink } from "./symlink.ts";
@@ -99,11 +99,11 @@ export class ErofsReader {
   }
 
   /**
-   * The whole image as a tree, fast. `tree.blobs` are the device table's slots in order; if a file has data in the image
+   * The whole image as a tree, fast. `tree.blobs` are the device table's slots in order; if a file has extents in the image
    * itself, the image is one more blob after them, with an empty digest. Inline data is a view of the source.
    */
-  toTree(): Tree {
-    return loadTree(this.image);
+  toTree(options: LoadOptions = {}): Tree {
+    return loadTree(this.image, options);
   }
 }
 
