@@ -2,11 +2,14 @@
  * What Linux offers and Node.js does not: the one place with native calls. Linux on x86-64 and arm64 with glibc. Nothing
  * is loaded before the first call; a failed call is a SysError.
  */
+export type { DecodeFailure, Decoder, DecodeStatus } from "./decoder.ts";
 export { SysError } from "./errno.ts";
 export { flock, type LockKind, tryFlock, unlockFlock } from "./flock.ts";
+export { type DeflateDecoder, hasIsal, isalDecoder } from "./isal.ts";
 export type { Path } from "./libc.ts";
 export { attachLoop, type LoopDevice } from "./loop.ts";
 export { addressOf, allocAligned, type NativeBuffer, PAGE_SIZE } from "./memory.ts";
 export { type ErofsMount, type MountAttribute, type MountRequest, mount, mountErofs, unmount } from "./mount.ts";
 export { mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { listXattrs, setXattr } from "./xattr.ts";
+export { hasLibzstd, zstdDecoder } from "./zstd.ts";

@@ -21,20 +21,26 @@ const C_TYPES = {
   address: "uintptr_t",
   bytes: "void *",
 } as const;
+const RESULT_TYPES = { ...C_TYPES, text: "const char *", void: "void" } as const;
 type CType = keyof typeof C_TYPES;
 type JsType<T extends CType> = T extends "bytes" ? Uint8Array | null : number;
-type Result = "int" | "long" | "size" | "void";
+type Result = "int" | "long" | "address" | "text" | "void";
 /** Name of a C function: its result, then its arguments. */
 export type Signatures = Readonly<Record<string, readonly [Result, ...CType[]]>>;
 
 /** A C function, callable at once, or on libuv's thread pool through `async`. */
-export interface NativeFunction<Args extends readonly unknown[]> {
-  (...args: Args): number;
-  async(...args: [...Args, (error: Error | null, result: number) => void]): void;
+export interface NativeFunction<R, Args extends readonly unknown[]> {
+  (...args: Args): R;
+  async(...args: [...Args, (error: Error | null, result: R) => void]): void;
 }
-type Arguments<S> = S extends readonly [Result, ...infer A extends CType[]] ? { [I in keyof A]: JsType<A[I]> } : never;
+type Arguments<A extends readonly CType[]> = { [I in keyof A]: JsType<A[I]> };
+type Returned<R extends Result> = R extends "text" ? string : R extends "void" ? undefined : number;
 /** The functions of a table of signatures. */
-export type Native<T extends Signatures> = { readonly [F in keyof T]: NativeFunction<Arguments<T[F]>> };
+export type Native<T extends Signatures> = {
+  readonly [F in keyof T]: T[F] extends readonly [infer R extends Result, ...infer A extends CType[]]
+    ? NativeFunction<Returned<R>, Arguments<A>>
+    : never;
+};
 
 /**
  * Opens a shared library and finds the functions of `signatures` in it.
@@ -51,7 +57,7 @@ export function loadLibrary<const T extends Signatures>(
   for (const [name, [result, ...args]] of Object.entries(signatures))
     functions[name] = library.func(
       symbols[name] ?? name,
-      result === "void" ? "void" : C_TYPES[result],
+      RESULT_TYPES[result],
       args.map((type) => C_TYPES[type]),
     );
   return functions as Native<T>;

@@ -1,0 +1,83 @@
+import { hasIsal, hasLibzstd, isalDecoder, zstdDecoder } from "../../blobd/sys/index.ts";
+import { FormatError } from "../../formats/bytes/index.ts";
+import { GzipFraming } from "./gzip.ts";
+import type { InputPieces } from "./input.ts";
+import { decompressNative, type Framing, type Sizes } from "./native.ts";
+import { gunzipWithNode, hasNodeZstd, unzstdWithNode } from "./node-zlib.ts";
+
+/** `isal` means the native libraries (ISA-L for gzip, libzstd for zstd), `zlib` what Node.js brings itself. */
+export type Engine = "auto" | "isal" | "zlib";
+
+/**
+ * Largest window of a zstd frame, as a power of two: 128 MiB, what zstd(1) takes too. It bounds the memory a stream
+ * costs; only frames made with --ultra --long=28 and more ask for more.
+ */
+export const ZSTD_WINDOW_LOG_MAX = 27;
+
+/**
+ * Measured on linux-source-6.1.tar.gz with a consumer that hashes and copies: pieces that stay in the L2 and L3 caches
+ * between decoder and consumer are worth more than fewer trips to the pool.
+ */
+export const SIZES: Sizes = { inputBytes: 512 << 10, outputBytes: 1 << 20 };
+
+/**
+ * Decompresses gzip: any number of members, checksums and lengths verified, zero padding at the end allowed.
+ * @throws Error when the engine asked for is not there.
+ */
+export function gunzip(source: AsyncIterable<Uint8Array>, engine: Engine, sizes = SIZES): AsyncIterable<Uint8Array> {
+  if (engine === "zlib" || (engine === "auto" && !hasIsal())) return gunzipWithNode(source, sizes.outputBytes);
+  const decoder = isalDecoder();
+  const gzip = new GzipFraming();
+  return decompressNative(
+    source,
+    decoder,
+    {
+      name: "deflate",
+      beforeUnit(input) {
+        input.pos = gzip.push(input.bytes, input.pos, input.end, input.offset);
+        return gzip.inBody;
+      },
+      unitEnd: (outputBytes) => gzip.bodyEnd(decoder.crc(), outputBytes),
+      inputEnd: (offset) => gzip.end(offset),
+    },
+    sizes,
+  );
+}
+
+/**
+ * Decompresses zstd: any number of frames, skippable ones skipped.
+ * @throws Error when neither libzstd nor a Node.js with zstd (22.15) is there, or not the engine asked for.
+ */
+export function unzstd(source: AsyncIterable<Uint8Array>, engine: Engine, sizes = SIZES): AsyncIterable<Uint8Array> {
+  if (engine !== "zlib" && hasLibzstd())
+    return decompressNative(source, zstdDecoder(ZSTD_WINDOW_LOG_MAX), new ZstdFraming(), sizes);
+  if (engine !== "isal" && hasNodeZstd()) return unzstdWithNode(source, ZSTD_WINDOW_LOG_MAX, sizes.outputBytes);
+  throw new Error(
+    "zstd needs the library libzstd.so.1 (Debian: libzstd1) or Node.js 22.15 and later; neither is there",
+  );
+}
+
+/** zstd frames follow each other without anything between them (RFC 8878 section 3). */
+class ZstdFraming implements Framing {
+  readonly name = "zstd";
+  #started = false;
+  #inFrame = false;
+
+  beforeUnit(input: InputPieces): boolean {
+    if (input.pos < input.end) {
+      this.#started = true;
+      this.#inFrame = true;
+    }
+    return this.#inFrame;
+  }
+
+  unitEnd(): void {
+    this.#inFrame = false;
+  }
+
+  inputEnd(offset: number): void {
+    if (this.#started && !this.#inFrame) return;
+    const where = this.#started ? "inside a frame" : "before the first frame";
+    throw new FormatError("ERR_TRUNCATED", "zstd", offset, `the input ends ${where}`);
+  }
+}
