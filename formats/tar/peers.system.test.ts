@@ -7,8 +7,10 @@ import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import { after, before, describe, test } from "node:test";
-import { type ByteString, escapeBytes, fromText, toBytes } from "../bytes/index.ts";
+import fc from "fast-check";
+import { type ByteString, escapeBytes, FormatError, fromText, toBytes } from "../bytes/index.ts";
 import { type Read, read } from "./testing.ts";
+import { damage, damaged } from "./testing-damage.ts";
 import { fullTree, type Item, onDisk, plainTree, run, sha256, ustarTree } from "./testing-tree.ts";
 
 let scratch: string;
@@ -131,6 +133,30 @@ describe("GNU tar", () => {
     const archive = tar("plain", "--format=posix", "--pax-option=uid=77");
     assert.ok(read(archive).every((entry) => entry.uid === 77));
   });
+});
+
+describe("damage to real archives", () => {
+  const full = () => path.join(scratch, "full");
+  const writers = {
+    "GNU tar, gnu": () => run("tar", "-C", full(), "-cS", "--format=gnu", "dir", "holes-many"),
+    "GNU tar, pax": () => run("tar", "-C", full(), "-cS", "--format=posix", "--xattrs", "dir", "holes-many"),
+    "bsdtar, pax": () => run("bsdtar", "-C", full(), "-cf", "-", "--format", "pax", "dir", "holes-many"),
+  };
+  for (const [name, write] of Object.entries(writers))
+    test(name, () => {
+      const archive = write();
+      let refused = 0;
+      const attempt = fc.property(fc.array(damage, { minLength: 1, maxLength: 4 }), (all) => {
+        try {
+          read(damaged(archive, all), [65536]);
+        } catch (error) {
+          if (!(error instanceof FormatError)) throw error;
+          refused++;
+        }
+      });
+      fc.assert(attempt, { numRuns: 150, seed: 20260103 });
+      assert.ok(refused > 20, `only ${refused} were refused`);
+    });
 });
 
 describe("bsdtar", () => {

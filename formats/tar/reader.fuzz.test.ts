@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { type ByteString, FormatError } from "../bytes/index.ts";
 import type { SparseSegment, TarEntry } from "./index.ts";
 import * as w from "./testing.ts";
+import { damage, damaged } from "./testing-damage.ts";
 
 /** What an entry and its data are made of; headerOffset is left out, since it depends on what comes before. */
 type Member = Omit<w.Read, "headerOffset">;
@@ -130,39 +131,6 @@ test("what is written in any format and pushed in any pieces is read again", () 
     { numRuns: 300, seed: 20260101 },
   );
 });
-
-/** Any damage: flipped bytes, cuts, parts copied over others or moved; checksums made right again, or not. */
-const damage = fc.oneof(
-  fc.record({ kind: fc.constant("flip" as const), at: fc.double({ min: 0, max: 1, noNaN: true }), value: fc.nat(255) }),
-  fc.record({
-    kind: fc.constant("digit" as const),
-    at: fc.nat(40),
-    field: fc.nat(511),
-    value: fc.constantFrom(..."0179 \0\x80\xff,=\n"),
-  }),
-  fc.record({ kind: fc.constant("cut" as const), at: fc.double({ min: 0, max: 1, noNaN: true }) }),
-  fc.record({
-    kind: fc.constant("splice" as const),
-    from: fc.nat(40),
-    to: fc.nat(40),
-    blocks: fc.integer({ min: 1, max: 5 }),
-  }),
-);
-
-function damaged(archive: Buffer, all: readonly (typeof damage extends fc.Arbitrary<infer T> ? T : never)[]): Buffer {
-  let out = Buffer.from(archive);
-  const heads: number[] = [];
-  for (let p = 0; p < out.length; p += 512) if (w.hasChecksum(out, p)) heads.push(p);
-  for (const d of all) {
-    if (d.kind === "flip") out[Math.floor(d.at * (out.length - 1))] = d.value;
-    else if (d.kind === "digit") out.write(d.value, (d.at % (out.length / 512)) * 512 + d.field, "latin1");
-    else if (d.kind === "cut") out = out.subarray(0, Math.floor(d.at * out.length));
-    else out.copyWithin((d.to * 512) % out.length, (d.from * 512) % out.length, (d.from + d.blocks) * 512);
-    if (out.length < 512) break;
-  }
-  for (const p of heads) if (p + 512 <= out.length) w.setChecksum(out, p);
-  return out;
-}
 
 test("damaged archives give entries or FormatErrors, in bounded memory", () => {
   const before = process.memoryUsage();

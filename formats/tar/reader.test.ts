@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { FormatError, fromText } from "../bytes/index.ts";
 import { NO_XATTRS, TarReader } from "./index.ts";
-import { base256, END_MARK, header, long, member, read, readMembers } from "./testing.ts";
+import { base256, END_MARK, header, long, member, pax, read, readMembers } from "./testing.ts";
 
 const only = (...members: Buffer[]) => {
   const [entry, ...more] = readMembers(...members);
@@ -244,6 +244,12 @@ describe("pieces", () => {
     assert.equal(whole.length, 4);
     for (const pieces of [[1], [7], [511], [512], [513], [1, 1000], [512, 1, 511, 3]])
       assert.deepEqual(read(archive, pieces), whole);
+  });
+
+  test("headers over many pieces", () => {
+    const value = "v".repeat(60000);
+    const archive = Buffer.concat([pax([["SCHILY.xattr.user.v", value]]), header({ name: "n" }), END_MARK]);
+    assert.equal(read(archive, [700])[0]!.xattrs[0]!.value, value);
   });
 
   test("data comes as views of the pushed piece", () => {

@@ -96,6 +96,11 @@ describe("what is no map is refused", () => {
       fails(pattern, paxFile("1.0", map));
     });
 
+  test("an old GNU header without a size", () => {
+    const at = { 386: "0", 483: "x" };
+    fails(/header\.realsize at byte 483/, header({ name: "s", type: "S", magic: "gnu", at }));
+  });
+
   const withRecords = (...records: PaxRecordList) => Buffer.concat([pax(records), member({ name: "s" }, DATA)]);
   test("records that do not fit together", () => {
     fails(/realsize .* missing/, withRecords(["GNU.sparse.map", "0,604"]));
