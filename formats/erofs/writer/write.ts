@@ -1,13 +1,14 @@
 import { BLOCK_SIZE, type BlobRef, type Tree } from "../../tree/index.ts";
 import { DeviceSlot, ISLOT_SIZE } from "../format.ts";
-import { chooseBuildTime } from "./buildtime.ts";
 import { roundUp } from "./bytes.ts";
 import { ErofsWriteError } from "./errors.ts";
 import { type Areas, writeInodes } from "./inode.ts";
 import { layOut } from "./layout.ts";
+import { measureInode } from "./measure.ts";
+import { MtimeTally } from "./mtimes.ts";
 import { planTree } from "./plan.ts";
 import { checkBlobs, DEVICE_TABLE_OFFSET, seal, writeDeviceTable, writeSuperBlock } from "./superblock.ts";
-import { planXattrs, writeShared } from "./xattrs.ts";
+import { writeShared, XattrPlan } from "./xattrs.ts";
 
 export interface WriteOptions {
   /**
@@ -52,13 +53,19 @@ const MAX_META_BYTES = 2 ** 31;
 export function writeErofs(tree: Tree, options: WriteOptions): ErofsImage {
   checkBlobs(tree.blobs);
   const withDevices = options.layout === "devices";
-  const items = planTree(tree);
-  const { shared, sharedBytes } = planXattrs(items);
-  const buildTime = chooseBuildTime(items);
+  const xattrs = new XattrPlan();
+  const mtimes = new MtimeTally();
+  const items = planTree(tree, (item) => {
+    measureInode(item, tree.blobs);
+    item.mtimeId = mtimes.add(item.inode.mtimeSeconds, item.inode.mtimeNanos);
+    if (item.inode.xattrs.length > 0) xattrs.add(item);
+  });
+  const { shared, sharedBytes } = xattrs.finish();
+  const build = mtimes.mostCommon();
 
   const sharedStart = DEVICE_TABLE_OFFSET + (withDevices ? tree.blobs.length * DeviceSlot.size : 0);
   const inodesStart = roundUp(sharedStart + sharedBytes, ISLOT_SIZE);
-  const layout = layOut(items, tree.blobs, buildTime, inodesStart);
+  const layout = layOut(items, build.id, inodesStart);
   if (layout.end > MAX_META_BYTES)
     throw new ErofsWriteError(
       "ERR_LIMIT",
@@ -85,7 +92,7 @@ export function writeErofs(tree: Tree, options: WriteOptions): ErofsImage {
   writeSuperBlock(meta, {
     rootNid: (items[0]!.offset - areas.metaStart) / ISLOT_SIZE,
     inodes: items.length,
-    buildTime,
+    buildTime: build.time,
     blocks: withDevices ? metaBlocks : totalBlocks,
     metaBlkAddr,
     xattrBlkAddr,
