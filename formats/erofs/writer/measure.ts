@@ -6,20 +6,23 @@ import type { Item } from "./plan.ts";
 
 /** Longest symlink target: Linux PATH_MAX less the NUL. */
 const MAX_TARGET_BYTES = 4095;
+/** Largest file size written: sums with it stay exact in a number. */
+const MAX_FILE_BYTES = 2 ** 52;
 const MAX_U32 = 0xffffffff;
 
 /**
  * Checks what an inode says of itself and sets what follows from it alone: size and chunks (a directory's size comes
  * with its entries), and `extended` when a compact inode is too narrow for it.
  *
+ * @param apart whether each blob is a device of its own
  * @throws ErofsWriteError when the format cannot express it, or the tree breaks its own rules
  */
-export function measureInode(item: Item, blobs: readonly BlobRef[]): void {
+export function measureInode(item: Item, blobs: readonly BlobRef[], apart: boolean): void {
   const { inode } = item;
   checkNumbers(item);
   if (item.fileType === FT_REG_FILE) {
     item.size = inode.size;
-    if (inode.inlineData === null) planChunks(item, blobs);
+    if (inode.inlineData === null) planChunks(item, blobs, apart);
     else if (inode.inlineData.length !== inode.size || inode.extents.length > 0) throw badInlineData(item);
   } else if (item.fileType === FT_SYMLINK) {
     item.size = inode.target.length;
@@ -35,7 +38,7 @@ function checkNumbers(item: Item): void {
     isWithin(uid, MAX_U32) &&
     isWithin(gid, MAX_U32) &&
     isWithin(mode, 0xffff) &&
-    isWithin(size, Number.MAX_SAFE_INTEGER) &&
+    isWithin(size, MAX_FILE_BYTES) &&
     Number.isSafeInteger(mtimeSeconds) &&
     isWithin(mtimeNanos, 999_999_999) &&
     isWithin(rdevMajor, 0xfff) &&

@@ -17,7 +17,15 @@ export class MountLab {
   readonly #undo: (() => void)[] = [];
 
   close(): void {
-    for (const undo of this.#undo.reverse()) undo();
+    const failures: unknown[] = [];
+    for (const undo of this.#undo.reverse()) {
+      try {
+        undo();
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, `mounts are left in ${this.dir}`);
     rmSync(this.dir, { recursive: true });
   }
 

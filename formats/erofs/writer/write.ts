@@ -14,7 +14,8 @@ export interface WriteOptions {
   /**
    * `devices`: the data stays in the blobs. Device slot i + 1 is `tree.blobs[i]`, tagged with its digest; its mapped
    * address makes [metadata][blob 0][blob 1]…, each but the last padded to 2 MiB, one flat device (Linux 6.4 and later
-   * mount that without `device=`).
+   * mount that without `device=`). A file must not go on in another blob at the block number at which it left one:
+   * see isMisreadAfter.
    *
    * `flat`: one image without a device table. Chunk addresses are absolute, and the blobs are expected behind the
    * metadata at `blobBaseBlocks`. Mounts on Linux 5.16 and later.
@@ -56,7 +57,7 @@ export function writeErofs(tree: Tree, options: WriteOptions): ErofsImage {
   const xattrs = new XattrPlan();
   const mtimes = new MtimeTally();
   const items = planTree(tree, (item) => {
-    measureInode(item, tree.blobs);
+    measureInode(item, tree.blobs, withDevices);
     item.mtimeId = mtimes.add(item.inode.mtimeSeconds, item.inode.mtimeNanos);
     if (item.inode.xattrs.length > 0) xattrs.add(item);
   });
