@@ -21,6 +21,7 @@ export {
   xattrValue,
 } from "./inode.ts";
 export {
+  escapeMarks,
   isImplied,
   isOpaque,
   isWhiteout,
@@ -28,9 +29,12 @@ export {
   newImpliedDirectory,
   newLowerLink,
   newWhiteout,
+  removeMarks,
   setOpaque,
   XATTR_IMPLIED,
   XATTR_METACOPY,
   XATTR_OPAQUE,
   XATTR_REDIRECT,
 } from "./layer-marks.ts";
+export { mergeLayers } from "./merge.ts";
+export { cleanPath, lookup, type MakeDirectory, resolveDirectory } from "./path.ts";

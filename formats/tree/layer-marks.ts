@@ -13,7 +13,7 @@
  * |            | something below it but not the directory itself             |           |
  */
 import type { ByteString } from "../bytes/index.ts";
-import { Inode, removeXattr, S_IFCHR, S_IFDIR, S_IFREG, setXattr, xattrValue } from "./inode.ts";
+import { Inode, removeXattr, S_IFCHR, S_IFDIR, S_IFREG, setXattr, type Xattr, xattrValue } from "./inode.ts";
 
 export const XATTR_OPAQUE = "trusted.overlay.opaque";
 export const XATTR_METACOPY = "trusted.overlay.metacopy";
@@ -63,4 +63,40 @@ export function newLowerLink(path: ByteString): Inode {
 export function lowerLinkTarget(inode: Inode): ByteString | undefined {
   if (inode.type !== S_IFREG || inode.xattrs.length < 2) return undefined;
   return xattrValue(inode, XATTR_METACOPY) === undefined ? undefined : xattrValue(inode, XATTR_REDIRECT);
+}
+
+const OVERLAY_PREFIX = "trusted.overlay.";
+/** What overlayfs puts before an xattr of a nested overlayfs (Documentation/filesystems/overlayfs.rst, "Nesting"). */
+const ESCAPED_PREFIX = "trusted.overlay.overlay.";
+
+/** The xattrs of an archive's entry, those that would read as marks escaped as overlayfs does. */
+export function escapeMarks(xattrs: readonly Xattr[]): readonly Xattr[] {
+  if (!xattrs.some(({ name }) => name.startsWith(OVERLAY_PREFIX) || name === XATTR_IMPLIED)) return xattrs;
+  return xattrs
+    .filter(({ name }) => name !== XATTR_IMPLIED)
+    .map(({ name, value }) =>
+      name.startsWith(OVERLAY_PREFIX)
+        ? { name: ESCAPED_PREFIX + name.slice(OVERLAY_PREFIX.length), value }
+        : { name, value },
+    )
+    .sort(byName);
+}
+
+/** Undoes `escapeMarks` and drops marks: the xattrs of an inode that has no layer below it any more. */
+export function removeMarks(xattrs: readonly Xattr[]): readonly Xattr[] {
+  if (!xattrs.some(({ name }) => name.startsWith(OVERLAY_PREFIX) || name === XATTR_IMPLIED)) return xattrs;
+  return xattrs
+    .filter(
+      ({ name }) => name.startsWith(ESCAPED_PREFIX) || !(name.startsWith(OVERLAY_PREFIX) || name === XATTR_IMPLIED),
+    )
+    .map(({ name, value }) =>
+      name.startsWith(ESCAPED_PREFIX)
+        ? { name: OVERLAY_PREFIX + name.slice(ESCAPED_PREFIX.length), value }
+        : { name, value },
+    )
+    .sort(byName);
+}
+
+function byName(a: Xattr, b: Xattr): number {
+  return a.name < b.name ? -1 : 1;
 }
