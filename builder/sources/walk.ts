@@ -11,6 +11,8 @@ export interface WalkOptions {
   readonly signal?: AbortSignal | undefined;
   /** Told with every directory: bytes of file data read so far. */
   readonly onProgress?: ((readBytes: number) => void) | undefined;
+  /** Awaited every now and then: for a sink that writes in the background. */
+  readonly drain?: (() => Promise<void>) | undefined;
 }
 
 /** Read and handed on at once. */
@@ -26,9 +28,10 @@ const READ_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constant
  * links inside the tree come as such: the first name is the file. Sockets are left out, as tar does. Sparse files are
  * given in full. Names keep the meaning they have in a layer: a file called `.wh.x` is a whiteout.
  *
+ * @returns the bytes of file data read
  * @throws SourceError ERR_NOT_FOUND, ERR_IO (also when a file changes while it is read); and whatever the sink throws
  */
-export async function walkDirectory(root: string, sink: EntrySink, options: WalkOptions = {}): Promise<void> {
+export async function walkDirectory(root: string, sink: EntrySink, options: WalkOptions = {}): Promise<number> {
   const walk = new Walk(fromText(root), sink);
   if (!walk.emit("./")) throw new SourceError("ERR_BAD_SOURCE", `${root}: is not a directory`);
   const open = [{ path: "", names: walk.names(""), next: 0 }];
@@ -43,10 +46,12 @@ export async function walkDirectory(root: string, sink: EntrySink, options: Walk
     if (walk.emit(path)) open.push({ path: `${path}/`, names: walk.names(path), next: 0 });
     if (Date.now() - breathMs > BREATH_MS) {
       await setImmediate();
+      await options.drain?.();
       options.signal?.throwIfAborted();
       breathMs = Date.now();
     }
   }
+  return walk.readBytes;
 }
 
 class Walk {

@@ -14,6 +14,8 @@ export interface RetryPolicy {
   readonly stallMs: number;
   /** Waits; replaced in tests. */
   readonly sleep: (ms: number, signal: AbortSignal | undefined) => Promise<unknown>;
+  /** Told why, before each wait. */
+  readonly onRetry?: (reason: string) => void;
 }
 
 /** 1 s, 2 s, 4 s, 8 s with jitter: enough for a registry's restart or a rate limit, short enough to watch. */
@@ -64,6 +66,7 @@ export class Attempts {
     const { tries, baseDelayMs, maxDelayMs, maxRetryAfterMs, sleep } = this.#policy;
     if (this.#failed >= tries)
       throw new SourceError(error.code, `${error.message} (gave up after ${tries} attempts)`, { cause: error });
+    this.#policy.onRetry?.(error.message);
     // Full waits would make all layers of an image come back in the same moment.
     const wait = Math.min(maxDelayMs, baseDelayMs * 2 ** (this.#failed - 1)) * (0.5 + Math.random() / 2);
     await sleep(Math.max(wait, Math.min(error.retryAfterMs ?? 0, maxRetryAfterMs)), this.#signal);
