@@ -1,0 +1,136 @@
+import { type BlobOptions, type BlobWriter, recordKey, type Store, type StoredFile } from "../../blobd/store/index.ts";
+import { writeErofs } from "../../formats/erofs/index.ts";
+import { type EntrySink, type TarEntry, TarReader } from "../../formats/tar/index.ts";
+import { S_IFREG } from "../../formats/tree/index.ts";
+import { type Compression, decompress } from "../decompress/index.ts";
+import { FileData } from "./file-data.ts";
+import { LayerTree } from "./layer-tree.ts";
+
+/** What changes a layer's result. Everything here is part of its key in the store. */
+export interface LayerOptions {
+  /** Small files live in the metadata: smaller images, but no DAX for those files. */
+  readonly inlineTails: boolean;
+}
+
+/** Raise it when the same layer gives other bytes than before. */
+const LAYER_FORMAT_VERSION = 1;
+
+/** The store's key of a converted layer: the same layer and options give the same bytes, so the same key. */
+export function layerKey(layerDigest: string, options: LayerOptions): string {
+  return recordKey({ kind: "layer", version: LAYER_FORMAT_VERSION, layerDigest, inlineTails: options.inlineTails });
+}
+
+/** What a layer's conversion cost and gave; sizes in bytes. */
+export interface LayerStats {
+  /** Archive entries by what they made; whiteouts and opaque marks are `marks`. */
+  readonly entries: number;
+  readonly files: number;
+  readonly tarBytes: number;
+  /** Sizes of all files. */
+  readonly logicalBytes: number;
+  readonly dedupBytes: number;
+  readonly holeBytes: number;
+  readonly inlineBytes: number;
+  readonly seconds: number;
+}
+
+/** A converted layer in the store. */
+export interface ConvertedLayer {
+  readonly meta: StoredFile;
+  /** Undefined for a layer without file data. */
+  readonly blob: StoredFile | undefined;
+  readonly stats: LayerStats;
+}
+
+/**
+ * Converts a layer archive into a blob and a meta in the store. Nothing becomes visible there unless all went well.
+ *
+ * @param input the layer's bytes as stored; it must verify them itself and throw when they are wrong.
+ * @throws FormatError on a broken archive, StoreError on a full disk, whatever `input` throws.
+ */
+export async function convertLayer(
+  store: Store,
+  input: AsyncIterable<Uint8Array>,
+  compression: Compression | "detect",
+  options: LayerOptions,
+  limits: BlobOptions = {},
+): Promise<ConvertedLayer> {
+  return buildLayer(store, options, limits, async (sink, drain) => {
+    const reader = new TarReader(sink);
+    for await (const piece of decompress(input, compression)) {
+      reader.push(piece);
+      await drain();
+    }
+    reader.end();
+    return reader.bytesRead;
+  });
+}
+
+/** Brings all entries of a layer to the sink, awaiting `drain` at least once a MiB. @returns the bytes read. */
+export type EntryFeed = (sink: EntrySink, drain: () => Promise<void>) => Promise<number>;
+
+/** Makes a layer out of entries that come from wherever `feed` has them. */
+export async function buildLayer(
+  store: Store,
+  options: LayerOptions,
+  limits: BlobOptions,
+  feed: EntryFeed,
+): Promise<ConvertedLayer> {
+  const startMs = performance.now();
+  const blobWriter = store.createBlob(limits);
+  try {
+    const sink = new LayerSink(blobWriter, options);
+    const tarBytes = await feed(sink, () => blobWriter.drain());
+    return await storeLayer(store, blobWriter, sink, tarBytes, startMs);
+  } catch (error) {
+    await blobWriter.abort();
+    throw error;
+  }
+}
+
+async function storeLayer(
+  store: Store,
+  blobWriter: BlobWriter,
+  sink: LayerSink,
+  tarBytes: number,
+  startMs: number,
+): Promise<ConvertedLayer> {
+  const blob = await blobWriter.finish();
+  const image = writeErofs({ root: sink.tree.root, blobs: blob === undefined ? [] : [blob] }, { layout: "devices" });
+  const meta = await store.putBytes(image.meta);
+  const { entries, files } = sink;
+  const seconds = (performance.now() - startMs) / 1000;
+  return { meta, blob, stats: { entries, files, tarBytes, ...sink.fileData.stats, seconds } };
+}
+
+/** Tree and data of one layer, filled entry by entry. */
+class LayerSink implements EntrySink {
+  readonly tree = new LayerTree();
+  readonly fileData: FileData;
+  entries = 0;
+  files = 0;
+  private fileOpen = false;
+
+  constructor(blob: BlobWriter, options: LayerOptions) {
+    this.fileData = new FileData(blob, options.inlineTails);
+  }
+
+  entry(entry: TarEntry): void {
+    const inode = this.tree.add(entry);
+    this.entries++;
+    this.fileOpen = inode !== null && inode.type === S_IFREG;
+    if (this.fileOpen) {
+      this.files++;
+      this.fileData.begin(inode as NonNullable<typeof inode>, entry);
+    }
+  }
+
+  data(bytes: Uint8Array, start: number, end: number): void {
+    if (this.fileOpen) this.fileData.write(bytes, start, end);
+  }
+
+  endEntry(): void {
+    if (this.fileOpen) this.fileData.end();
+    this.fileOpen = false;
+  }
+}

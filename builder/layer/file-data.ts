@@ -1,0 +1,218 @@
+/**
+ * Where the data of a layer's files goes. A file is cut into units: a small file is one, a large one (2 MiB and more) is
+ * cut every 2 MiB. A unit that the blob has already is not stored again; what stays lies in the order of the archive:
+ *
+ * ```
+ *   blob   | a.txt | b.so      | (hole)   | model.bin          ...      | c.txt |
+ *          ^4 KiB  ^4 KiB                 ^2 MiB: a guest maps it by huge pages
+ * ```
+ * Candidates for a duplicate are found by length and CRC-32 and then compared byte by byte, so no input can pass one
+ * file's data off as another's, and an archive without duplicates pays for the CRC only.
+ */
+import { crc32 } from "node:zlib";
+import type { TarEntry } from "../../formats/tar/index.ts";
+import { BLOCK_SIZE, type Extent, HOLE, type Inode } from "../../formats/tree/index.ts";
+import { type RunSink, SparseRuns } from "./sparse-runs.ts";
+
+/** Files of this size and more start on a huge page (x86-64 and arm64 with 4 KiB pages), and it is their dedup unit. */
+export const HUGE_PAGE = 2097152;
+/** Files up to this size may live in the metadata (`--inline-tails`): with inode and xattrs they fit into one block. */
+export const MAX_INLINE = 3072;
+const MAX_INLINE_XATTRS = 512;
+
+const ZEROS = new Uint8Array(HUGE_PAGE);
+const ZERO_UNIT_CRC = crc32(ZEROS);
+
+/** The blob being written, as the store's BlobWriter gives it. */
+export interface BlobSink {
+  /** Bytes written so far, holes included. */
+  readonly position: number;
+  /** Moves to the next multiple of `alignment`, BLOCK_SIZE or HUGE_PAGE. */
+  begin(alignment: typeof BLOCK_SIZE | typeof HUGE_PAGE): unknown;
+  write(bytes: Uint8Array, start: number, end: number): unknown;
+  /** Takes back everything from `position`: at most a unit and what `begin` skipped before it. */
+  rewind(position: number): void;
+  /** Bytes of the blob, to be used before the next call. */
+  read(position: number, length: number): Uint8Array;
+  sameBytes(positionA: number, positionB: number, length: number): boolean;
+}
+
+/** What file data cost, in bytes. */
+export interface DataStats {
+  /** Sizes of all files added up. */
+  logicalBytes: number;
+  /** Data found in the blob already. */
+  dedupBytes: number;
+  /** Data not stored because it is holes or whole zero units. */
+  holeBytes: number;
+  /** Data kept in the metadata. */
+  inlineBytes: number;
+}
+
+export class FileData implements RunSink {
+  readonly stats: DataStats = { logicalBytes: 0, dedupBytes: 0, holeBytes: 0, inlineBytes: 0 };
+  private readonly blob: BlobSink;
+  private readonly inlineTails: boolean;
+  /** Position in the blob of the first unit with a length and CRC: (length - 1) * 2^32 + crc → position. */
+  private readonly units = new Map<number, number>();
+
+  // The file in progress.
+  private file: Inode | null = null;
+  private extents: Extent[] = [];
+  private inline: Uint8Array | null = null;
+  private inlineFill = 0;
+  private alignment: typeof BLOCK_SIZE | typeof HUGE_PAGE = BLOCK_SIZE;
+  private dedup = true;
+  private sparse: SparseRuns | null = null;
+  // The unit in progress: where it starts, what it had before it (for rewinding over alignment), how far it is.
+  private unitBefore = 0;
+  private unitStart = 0;
+  private unitLength = 0;
+  private unitLeft = 0;
+  private unitCrc = 0;
+  private runLeft = 0;
+
+  constructor(blob: BlobSink, inlineTails: boolean) {
+    this.blob = blob;
+    this.inlineTails = inlineTails;
+  }
+
+  /** Starts a regular file. `entry.sparse` says where the bytes that follow belong. */
+  begin(file: Inode, entry: TarEntry): void {
+    this.file = file;
+    file.size = entry.size;
+    this.extents = [];
+    this.stats.logicalBytes += entry.size;
+    this.dedup = true;
+    this.alignment = BLOCK_SIZE;
+    if (entry.sparse !== null) {
+      this.sparse = new SparseRuns(entry.sparse, entry.size, this);
+      // Units of 2 MiB would cut up what larger pieces keep short.
+      this.dedup = this.sparse.piece <= HUGE_PAGE;
+    } else if (
+      this.inlineTails &&
+      entry.size > 0 &&
+      entry.size <= MAX_INLINE &&
+      xattrBytes(file) <= MAX_INLINE_XATTRS
+    ) {
+      this.inline = new Uint8Array(entry.size);
+      this.inlineFill = 0;
+    } else {
+      if (entry.size >= HUGE_PAGE) this.alignment = HUGE_PAGE;
+      this.beginRun(entry.size);
+    }
+  }
+
+  write(bytes: Uint8Array, start: number, end: number): void {
+    if (this.inline !== null) {
+      this.inline.set(bytes.subarray(start, end), this.inlineFill);
+      this.inlineFill += end - start;
+    } else if (this.sparse !== null) {
+      this.sparse.write(bytes, start, end);
+    } else {
+      this.store(bytes, start, end);
+    }
+  }
+
+  /** Ends the file: its extents are complete. */
+  end(): void {
+    const file = this.file as Inode;
+    if (this.inline !== null) {
+      file.inlineData = this.inline;
+      this.stats.inlineBytes += this.inline.length;
+      this.inline = null;
+    } else {
+      this.sparse?.finish();
+      this.sparse = null;
+      file.extents = this.extents;
+    }
+    this.file = null;
+  }
+
+  /** A run of data that is stored without gaps; `store` must bring exactly `length` bytes. */
+  beginRun(length: number): void {
+    this.runLeft = length;
+    this.beginUnit();
+  }
+
+  hole(length: number): void {
+    this.stats.holeBytes += length;
+    this.addExtent(HOLE, 0, length);
+  }
+
+  private beginUnit(): void {
+    if (this.runLeft === 0) return;
+    this.unitLength = Math.min(this.runLeft, HUGE_PAGE);
+    this.unitLeft = this.unitLength;
+    this.unitCrc = 0;
+    this.unitBefore = this.blob.position;
+    this.blob.begin(this.alignment);
+    this.unitStart = this.blob.position;
+  }
+
+  /** Stores bytes of the current run. */
+  store(bytes: Uint8Array, start: number, end: number): void {
+    while (start < end) {
+      const stop = Math.min(end, start + this.unitLeft);
+      const piece = bytes.subarray(start, stop);
+      this.unitCrc = crc32(piece, this.unitCrc);
+      this.blob.write(bytes, start, stop);
+      this.unitLeft -= stop - start;
+      start = stop;
+      if (this.unitLeft === 0) {
+        this.endUnit();
+        this.runLeft -= this.unitLength;
+        this.beginUnit();
+      }
+    }
+  }
+
+  private endUnit(): void {
+    const length = this.unitLength;
+    const known = this.dedup ? this.findUnit(length) : undefined;
+    if (known === undefined) {
+      this.addExtent(0, this.unitStart, length);
+      return;
+    }
+    this.blob.rewind(this.unitBefore);
+    if (known === HOLE) {
+      this.hole(length);
+    } else {
+      this.stats.dedupBytes += length;
+      this.addExtent(0, known, length);
+    }
+  }
+
+  /** Where the blob has the unit's bytes already; HOLE for a whole unit of zeros. */
+  private findUnit(length: number): number | undefined {
+    if (this.isZeroUnit()) return HOLE;
+    const key = (length - 1) * 0x1_0000_0000 + this.unitCrc;
+    const known = this.units.get(key);
+    if (known === undefined) this.units.set(key, this.unitStart);
+    return known !== undefined && this.blob.sameBytes(known, this.unitStart, length) ? known : undefined;
+  }
+
+  private isZeroUnit(): boolean {
+    if (this.unitCrc !== ZERO_UNIT_CRC || this.unitLength !== HUGE_PAGE) return false;
+    return Buffer.compare(this.blob.read(this.unitStart, HUGE_PAGE), ZEROS) === 0;
+  }
+
+  /** Adds `length` bytes at a byte position of the blob, growing the last extent where they continue it. */
+  private addExtent(blob: number, position: number, length: number): void {
+    const startBlock = position / BLOCK_SIZE;
+    const blocks = Math.ceil(length / BLOCK_SIZE);
+    const last = this.extents[this.extents.length - 1];
+    if (last !== undefined && last.blob === blob && (blob === HOLE || last.startBlock + last.blocks === startBlock))
+      this.extents[this.extents.length - 1] = { blob, startBlock: last.startBlock, blocks: last.blocks + blocks };
+    else this.extents.push({ blob, startBlock, blocks });
+  }
+
+  /** Stores zeros in the current run. */
+  storeZeros(length: number): void {
+    for (let left = length; left > 0; left -= HUGE_PAGE) this.store(ZEROS, 0, Math.min(left, HUGE_PAGE));
+  }
+}
+
+function xattrBytes(inode: Inode): number {
+  return inode.xattrs.reduce((sum, { name, value }) => sum + name.length + value.length + 8, 0);
+}

@@ -1,0 +1,11 @@
+/** From a layer's entries to a blob and a meta in the store. */
+export {
+  buildLayer,
+  type ConvertedLayer,
+  convertLayer,
+  type EntryFeed,
+  type LayerOptions,
+  type LayerStats,
+  layerKey,
+} from "./convert-layer.ts";
+export { HUGE_PAGE } from "./file-data.ts";
