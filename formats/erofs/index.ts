@@ -27,7 +27,6 @@ export {
   type ErofsImage,
   ErofsWriteError,
   type ErofsWriteErrorCode,
-  isMisreadAfter,
   type WriteOptions,
   writeErofs,
 } from "./writer/index.ts";

@@ -109,7 +109,7 @@ export class InodeChecker {
   }
 
   #checkSymlink(inode: ErofsInode, place: Place): void {
-    if (inode.dataLayout !== DATALAYOUT_FLAT_INLINE) this.#budget.claim(inode.size, "symlink target", inode.offset);
+    this.#budget.claim(inode.size, "symlink target", inode.offset);
     this.#problems.attempt(place, () => readSymlink(this.#image, inode));
     if (this.#checkTail(inode, place) > 0) return;
     if (inode.dataLayout !== DATALAYOUT_FLAT_INLINE) this.#claims.add(place, inode.u * BLOCK_SIZE, inode.size);

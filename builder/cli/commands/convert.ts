@@ -1,0 +1,120 @@
+import { defaultStoreRoot } from "../../../blobd/store/index.ts";
+import { parsePlatform } from "../../../formats/oci/index.ts";
+import { type ConvertResult, convertImage, exportDirectory, exportSingle } from "../../image/index.ts";
+import { parseSource } from "../../sources/index.ts";
+import { UsageError } from "../exit.ts";
+import { onInterrupt } from "../interrupt.ts";
+import { createProgress } from "../ui/progress.ts";
+import { formatBytes, formatSeconds, parseBytes, shortDigest } from "../ui/units.ts";
+
+export interface ConvertCommandOptions {
+  readonly output?: string;
+  readonly single?: string;
+  readonly platform?: string;
+  readonly jobs?: string;
+  readonly inlineTails?: boolean;
+  readonly maxLayerSize?: string;
+  readonly plainHttp?: boolean;
+  readonly quiet?: boolean;
+  readonly json?: boolean;
+  readonly store?: string;
+}
+
+export async function run(ref: string, options: ConvertCommandOptions): Promise<void> {
+  const spec = parseSource(ref, {
+    ...(options.plainHttp && { plainHttp: true }),
+    ...(options.platform !== undefined && { platform: parsePlatform(options.platform) }),
+  });
+  const storeRoot = options.store ?? defaultStoreRoot();
+  const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
+  const interrupt = onInterrupt();
+  try {
+    const result = await convertImage(spec, {
+      storeRoot,
+      layer: { inlineTails: options.inlineTails ?? false },
+      ...(options.jobs !== undefined && { jobs: parseJobs(options.jobs) }),
+      ...(options.maxLayerSize !== undefined && { maxBlobBytes: parseBytes(options.maxLayerSize) }),
+      onProgress: progress.listener,
+      signal: interrupt.signal,
+    });
+    progress.stop();
+    const exported: string[] = [];
+    if (options.output !== undefined)
+      exported.push(await exportDirectory(storeRoot, result.record, options.output, interrupt.signal));
+    if (options.single !== undefined)
+      exported.push(await exportSingle(storeRoot, result.record, options.single, interrupt.signal));
+    if (options.json) process.stdout.write(`${JSON.stringify(jsonResult(result, storeRoot, exported), null, 2)}\n`);
+    else if (!options.quiet) process.stdout.write(textResult(result, storeRoot, exported));
+  } finally {
+    progress.stop();
+    interrupt.dispose();
+  }
+}
+
+function parseJobs(text: string): number {
+  const jobs = Number(text);
+  if (!Number.isInteger(jobs) || jobs < 1 || jobs > 256)
+    throw new UsageError(`--jobs ${text}: expected a number from 1 to 256`);
+  return jobs;
+}
+
+/** Sums over the layers; sizes in bytes. */
+function totals({ layers, record }: ConvertResult) {
+  const sum = (name: string) => layers.reduce((total, layer) => total + (layer.record.stats[name] ?? 0), 0);
+  return {
+    layers: layers.length,
+    layersConverted: layers.filter(({ cached }) => !cached).length,
+    inodes: record.stats.inodes ?? 0,
+    files: sum("files"),
+    bytesIn: layers.reduce((total, { size }) => total + size, 0),
+    tarBytes: sum("tarBytes"),
+    bytesOut: record.meta.size + record.blobs.reduce((total, { size }) => total + size, 0),
+    deduplicatedBytes: sum("dedupBytes"),
+  };
+}
+
+function jsonResult(result: ConvertResult, storeRoot: string, exported: readonly string[]): object {
+  return {
+    reference: result.reference,
+    manifestDigest: result.record.manifestDigest,
+    store: storeRoot,
+    image: result.key,
+    meta: result.record.meta,
+    blobs: result.record.blobs,
+    exported,
+    cached: result.cached,
+    ...totals(result),
+    seconds: result.seconds,
+    layerDetails: result.layers.map(({ digest, size, cached, record }) => ({
+      digest,
+      size,
+      cached,
+      meta: record.meta,
+      blob: record.blob,
+      stats: record.stats,
+    })),
+  };
+}
+
+function textResult(result: ConvertResult, storeRoot: string, exported: readonly string[]): string {
+  const t = totals(result);
+  const lines = [
+    ["image", result.reference],
+    [
+      "result",
+      exported.length > 0
+        ? exported.join(", ")
+        : `${storeRoot}/blobs/sha256/${shortDigest(result.record.meta.digestHex)}… (try: erofsify mount ${result.record.references.at(-1)} /mnt)`,
+    ],
+    ["layers", `${t.layers} (${t.layersConverted} converted, ${t.layers - t.layersConverted} found in the store)`],
+    ["files", `${t.files} in the layers, ${t.inodes} inodes in the image`],
+    ["bytes in", `${formatBytes(t.bytesIn)} (${formatBytes(t.tarBytes)} unpacked)`],
+    [
+      "bytes out",
+      `${formatBytes(t.bytesOut)} in ${result.record.blobs.length} blob${result.record.blobs.length === 1 ? "" : "s"} and metadata`,
+    ],
+    ["deduplicated", formatBytes(t.deduplicatedBytes)],
+    ["time", formatSeconds(result.seconds)],
+  ];
+  return lines.map(([name, value]) => `${`${name}:`.padEnd(14)}${value}\n`).join("");
+}

@@ -1,0 +1,151 @@
+#!/usr/bin/env node
+/** The `erofsify` command. Each subcommand lives in commands/ and is loaded when it is used. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, Option } from "commander";
+import { EXIT, exitCodeOf, reportError } from "./exit.ts";
+
+const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
+  version: string;
+};
+
+const IMAGE_HELP = `
+IMAGE is one of
+  REFERENCE             an image converted before, by its name: alpine, host:5000/a/b:tag
+  DIR                   what \`erofsify convert -o DIR\` wrote
+  FILE                  an EROFS image: what \`--single FILE\` wrote, or any uncompressed one`;
+
+const program = new Command("erofsify")
+  .description("Turns OCI images into EROFS: chunk-aligned blobs that are mounted as they are, never unpacked.")
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError("(try erofsify --help)")
+  .addHelpText("after", () => EXAMPLES);
+
+const EXAMPLES = `
+Examples
+  erofsify alpine                                  convert an image into the local store
+  erofsify ghcr.io/org/app:1.2 --single app.erofs  one file that any Linux from 5.16 on mounts
+  erofsify mount alpine /mnt                       mount it; erofsify umount /mnt takes it down
+  erofsify dump alpine | less                      the whole tree as text
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 source not reached, not found or not allowed, 4 bad input or failed
+check, 5 store or disk, 130 interrupted.`;
+
+const storeOption = () => new Option("--store <dir>", "the local store").env("EROFSIFY_STORE");
+const jsonOption = () => new Option("--json", "print the result as JSON on stdout");
+const deviceOption = () =>
+  new Option(
+    "--device <file>",
+    "a blob of the image, in the order of its device table (found beside a DIR by itself)",
+  ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
+
+program
+  .command("convert", { isDefault: true })
+  .description("convert an image (also without the word convert)")
+  .argument("<image-ref>", "REFERENCE, oci:DIR[:tag], oci-archive:FILE, docker-archive:FILE, tar:FILE or dir:PATH")
+  .option("-o, --output <dir>", "export image.erofs (the merged metadata) and blobs/sha256/… into this folder")
+  .option("--single <file>", "write one flat file that any Linux from 5.16 on mounts")
+  .option("--platform <os/arch>", "which image of a multi-platform one, such as linux/arm64 (default: this machine's)")
+  .option("--jobs <n>", "layers converted at once (default: one a processor, at least 2)")
+  .option("--inline-tails", "small files live in the metadata: smaller, but those files are not served by DAX")
+  .option("--max-layer-size <size>", "refuse a layer that takes more than this on the disk, such as 20GiB")
+  .option("--plain-http", "talk HTTP without TLS to the registry (automatic for localhost)")
+  .option("-q, --quiet", "no progress; errors only")
+  .addOption(jsonOption())
+  .addOption(storeOption())
+  .addHelpText(
+    "after",
+    `
+Examples
+  erofsify debian:bookworm-slim
+  erofsify convert oci:./layout:latest -o ./out
+  erofsify --single rootfs.erofs docker-archive:saved.tar
+  erofsify --json --quiet localhost:5000/app | jq .meta`,
+  )
+  .action(async (ref, options) => (await import("./commands/convert.ts")).run(ref, options));
+
+program
+  .command("inspect")
+  .description("superblock, device table, statistics, and what deduplication saved by layer")
+  .argument("<image>")
+  .addOption(jsonOption())
+  .addOption(deviceOption())
+  .addOption(storeOption())
+  .addHelpText("after", IMAGE_HELP)
+  .action(async (image, options) => (await import("./commands/inspect.ts")).run(image, options));
+
+program
+  .command("ls")
+  .description("list a directory of an image")
+  .argument("<image>")
+  .argument("[path]", "directory or file", "/")
+  .option("-l, --long", "type, mode, owner, size, time and link target")
+  .option("-R, --recursive", "and everything below it")
+  .addOption(storeOption())
+  .addHelpText("after", IMAGE_HELP)
+  .action(async (image, path, options) => (await import("./commands/ls.ts")).run(image, path, options));
+
+program
+  .command("cat")
+  .description("write a file of an image to stdout")
+  .argument("<image>")
+  .argument("<path>")
+  .addOption(deviceOption())
+  .addOption(storeOption())
+  .addHelpText("after", IMAGE_HELP)
+  .action(async (image, path, options) => (await import("./commands/cat.ts")).run(image, path, options));
+
+program
+  .command("dump")
+  .description("the whole tree as text, one line a path, always in the same order")
+  .argument("<image>")
+  .option("--extents", "with where each file's data lies")
+  .addOption(storeOption())
+  .addHelpText("after", IMAGE_HELP)
+  .action(async (image, options) => (await import("./commands/dump.ts")).run(image, options));
+
+program
+  .command("check")
+  .description("verify an image: structure, bounds, checksums, and the digests of its blobs")
+  .argument("<image>")
+  .option("--no-digests", "structure only, without reading the blobs")
+  .addOption(jsonOption())
+  .addOption(deviceOption())
+  .addOption(storeOption())
+  .addHelpText("after", IMAGE_HELP)
+  .action(async (image, options) => (await import("./commands/check.ts")).run(image, options));
+
+program
+  .command("mount")
+  .description("mount an image read-only, with its blobs as devices (needs root)")
+  .argument("<image>")
+  .argument("<dir>")
+  .addOption(deviceOption())
+  .addOption(storeOption())
+  .addHelpText("after", IMAGE_HELP)
+  .action(async (image, dir, options) => (await import("./commands/mount.ts")).mount(image, dir, options));
+
+program
+  .command("umount")
+  .description("undo a mount")
+  .argument("<dir>")
+  .action(async (dir) => (await import("./commands/mount.ts")).umount(dir));
+
+program
+  .command("prune")
+  .description("remove what no image of the store needs, and the least recently used images over a limit")
+  .option("--max-size <size>", "remove images, least recently used first, until the store is no larger, such as 50GiB")
+  .option("--dry-run", "say what would go, and remove nothing")
+  .addOption(jsonOption())
+  .addOption(storeOption())
+  .action(async (options) => (await import("./commands/prune.ts")).run(options));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  else {
+    reportError(error);
+    process.exitCode = exitCodeOf(error);
+  }
+}

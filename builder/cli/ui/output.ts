@@ -1,0 +1,39 @@
+/** Long output to stdout: in large pieces, as fast as the reader takes it, quietly ended when the reader goes away. */
+import { once } from "node:events";
+
+const PIECE_CHARS = 1 << 16;
+
+/** Writes bytes to stdout and waits while it is full. @returns false when nobody reads any more (EPIPE). */
+export async function writeOut(bytes: Uint8Array | string): Promise<boolean> {
+  const { stdout } = process;
+  if (stdout.destroyed) return false;
+  if (stdout.listenerCount("error") === 0) stdout.on("error", () => stdout.destroy());
+  if (!stdout.write(bytes)) await Promise.race([once(stdout, "drain"), once(stdout, "close")]);
+  return !stdout.destroyed;
+}
+
+/** Writes lines to stdout, each with its line end. */
+export async function writeLines(lines: Iterable<string>): Promise<void> {
+  let piece = "";
+  for (const line of lines) {
+    piece += `${line}\n`;
+    if (piece.length >= PIECE_CHARS) {
+      if (!(await writeOut(piece))) return;
+      piece = "";
+    }
+  }
+  await writeOut(piece);
+}
+
+/** A table with its columns lined up, two spaces apart; numbers (as text) to the right. */
+export function* table(rows: readonly (readonly string[])[]): Generator<string> {
+  const widths: number[] = [];
+  for (const row of rows) for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+  for (const row of rows) {
+    const cells = row.map((cell, i) => {
+      if (i === row.length - 1) return cell;
+      return /^[\d.]/.test(cell) ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0);
+    });
+    yield cells.join("  ").trimEnd();
+  }
+}

@@ -1,0 +1,93 @@
+/** Progress on stderr: a bar per layer on a terminal, plain lines otherwise, nothing with --quiet. */
+import type { LayerSummary, ProgressEvent, ProgressListener } from "../../image/index.ts";
+import { formatBytes, formatSeconds, shortDigest } from "./units.ts";
+
+export interface ProgressView {
+  readonly listener: ProgressListener;
+  /** Leaves the terminal as it should be; call it before any other output. */
+  stop(): void;
+}
+
+export interface ProgressOptions {
+  readonly quiet: boolean;
+  readonly stream: NodeJS.WriteStream;
+}
+
+/** The view that fits the stream. */
+export async function createProgress(options: ProgressOptions): Promise<ProgressView> {
+  if (options.quiet) return { listener: () => {}, stop: () => {} };
+  return options.stream.isTTY ? await barView(options.stream) : lineView(options.stream);
+}
+
+/** One line when a layer starts and one when it is done, as `docker pull` prints into a pipe. */
+function lineView(stream: NodeJS.WriteStream): ProgressView {
+  let layers: readonly LayerSummary[] = [];
+  const startedMs: number[] = [];
+  const line = (index: number, text: string) => stream.write(`${shortDigest(layers[index]?.digest ?? "")}: ${text}\n`);
+  const listener = (event: ProgressEvent) => {
+    if (event.type === "resolved") {
+      layers = event.layers;
+      stream.write(`${event.reference}: ${layers.length} layer${layers.length === 1 ? "" : "s"}\n`);
+    } else if (event.type === "retry") line(event.index, `retrying: ${event.reason}`);
+    else if (event.type === "merging") stream.write(`merging ${event.layers} layer${event.layers === 1 ? "" : "s"}\n`);
+    else if (event.state === "cached") line(event.index, "already converted");
+    else if (event.state === "waiting") line(event.index, "waiting for another conversion");
+    else if (event.state === "converted")
+      line(
+        event.index,
+        `converted ${formatBytes(event.bytes)} in ${formatSeconds((performance.now() - (startedMs[event.index] ?? 0)) / 1000)}`,
+      );
+    else if (startedMs[event.index] === undefined) {
+      startedMs[event.index] = performance.now();
+      line(event.index, `converting ${formatBytes(layers[event.index]?.size ?? 0)}`);
+    }
+  };
+  return { listener, stop: () => {} };
+}
+
+async function barView(stream: NodeJS.WriteStream): Promise<ProgressView> {
+  const { default: cliProgress } = await import("cli-progress");
+  const bars = new cliProgress.MultiBar(
+    {
+      stream,
+      format: "{name}: {state} {bar} {done}/{size} {rate}",
+      barsize: 30,
+      hideCursor: true,
+      clearOnComplete: false,
+      fps: 10,
+    },
+    cliProgress.Presets.shades_grey,
+  );
+  let rows: { bar: ReturnType<typeof bars.create>; startedMs: number; total: number }[] = [];
+  const listener = (event: ProgressEvent) => {
+    if (event.type === "resolved") {
+      stream.write(`${event.reference}\n`);
+      rows = event.layers.map(({ digest, size }) => ({
+        startedMs: 0,
+        total: size,
+        bar: bars.create(Math.max(size, 1), 0, {
+          name: shortDigest(digest),
+          state: "queued    ",
+          done: "0 B",
+          size: formatBytes(size),
+          rate: "",
+        }),
+      }));
+    } else if (event.type === "layer") {
+      const row = rows[event.index];
+      if (row === undefined) return;
+      if (row.startedMs === 0) row.startedMs = performance.now();
+      const seconds = Math.max((performance.now() - row.startedMs) / 1000, 0.001);
+      const done = event.state === "cached" ? row.total : event.bytes;
+      if (row.total < done) row.bar.setTotal(done);
+      row.bar.update(Math.max(done, event.state === "converted" ? 1 : 0), {
+        state: event.state.padEnd(10),
+        done: formatBytes(done),
+        rate: event.state === "cached" ? "" : `${formatBytes(event.bytes / seconds)}/s`,
+      });
+    } else if (event.type === "retry") {
+      rows[event.index]?.bar.update({ state: "retrying  ", rate: event.reason });
+    }
+  };
+  return { listener, stop: () => bars.stop() };
+}

@@ -1,0 +1,142 @@
+/** An image reference in, an image record in the store out. */
+import { createHash } from "node:crypto";
+import { availableParallelism } from "node:os";
+import { type ImageRecord, type LayerRecord, recordKey, Store } from "../../blobd/store/index.ts";
+import type { LayerOptions } from "../layer/index.ts";
+import { formatSource, type ResolvedImage, resolveImage, type SourceSpec } from "../sources/index.ts";
+import type { LayerJob, StoredLayer } from "./layer-job.ts";
+import { convertLayers } from "./layer-pool.ts";
+import { mergeImage } from "./merge-image.ts";
+import type { ProgressListener } from "./progress.ts";
+
+export interface ConvertOptions {
+  readonly storeRoot: string;
+  readonly layer: LayerOptions;
+  /** Layers converted at once; default: one per processor, at least 2. */
+  readonly jobs?: number;
+  /** Most bytes that one layer may take on the disk: the limit for decompression bombs. */
+  readonly maxBlobBytes?: number;
+  readonly onProgress?: ProgressListener;
+  readonly signal?: AbortSignal;
+}
+
+/** What a conversion gave and cost. */
+export interface ConvertResult {
+  readonly reference: string;
+  /** The image's key in the store. */
+  readonly key: string;
+  readonly record: ImageRecord;
+  readonly layers: readonly LayerSummaryResult[];
+  /** Whether the image was in the store already. */
+  readonly cached: boolean;
+  readonly seconds: number;
+}
+
+export interface LayerSummaryResult {
+  readonly digest: string;
+  /** Bytes of the layer as stored at its source. */
+  readonly size: number;
+  readonly record: LayerRecord;
+  readonly cached: boolean;
+}
+
+/** Raise it when the same layers merge into other bytes than before. */
+const IMAGE_FORMAT_VERSION = 1;
+
+/**
+ * Converts an image: layers in parallel, each once per store, then the merge.
+ *
+ * @throws SourceError, LayerError, StoreError; the reason of `signal` when it is aborted. The store is as before, but for
+ *   layers that were complete.
+ */
+export async function convertImage(spec: SourceSpec, options: ConvertOptions): Promise<ConvertResult> {
+  const startMs = performance.now();
+  const signal = options.signal ?? new AbortController().signal;
+  const onProgress = options.onProgress ?? (() => {});
+  const store = await Store.open(options.storeRoot);
+  try {
+    const image = await resolveImage(spec, { signal });
+    onProgress({
+      type: "resolved",
+      reference: image.reference,
+      layers: image.layers.map(({ digest, size }) => ({ digest: digest ?? "directory", size })),
+    });
+    const stored = await storeLayers(image, options, onProgress, signal);
+    const { key, record, cached } = await storeImage(store, image, stored, onProgress);
+    const layers = image.layers.map(({ digest, size }, index) => {
+      const { record, cached } = stored[index] as StoredLayer;
+      return { digest: digest ?? record.layerDigest, size, record, cached };
+    });
+    return { reference: image.reference, key, record, layers, cached, seconds: (performance.now() - startMs) / 1000 };
+  } finally {
+    store.close();
+  }
+}
+
+/** All layers of the image in the store, in its order. A layer that the image has twice is converted once. */
+async function storeLayers(
+  image: ResolvedImage,
+  options: ConvertOptions,
+  onProgress: ProgressListener,
+  signal: AbortSignal,
+): Promise<StoredLayer[]> {
+  const firstIndex = new Map<string, number>();
+  const jobs: LayerJob[] = [];
+  for (const [index, layer] of image.layers.entries()) {
+    const id = layer.digest ?? `directory ${index}`;
+    if (firstIndex.has(id)) continue;
+    firstIndex.set(id, index);
+    jobs.push({
+      index,
+      origin: { spec: image.spec, access: image.access },
+      layer,
+      options: options.layer,
+      maxBlobBytes: options.maxBlobBytes,
+    });
+  }
+  const threads = options.jobs ?? Math.max(2, availableParallelism());
+  const converted = await convertLayers(jobs, threads, { storeRoot: options.storeRoot }, onProgress, signal);
+  const byIndex = new Map(jobs.map((job, at) => [job.index, converted[at] as StoredLayer]));
+  return image.layers.map(
+    (layer, index) => byIndex.get(firstIndex.get(layer.digest ?? `directory ${index}`) as number) as StoredLayer,
+  );
+}
+
+async function storeImage(
+  store: Store,
+  image: ResolvedImage,
+  stored: readonly StoredLayer[],
+  onProgress: ProgressListener,
+): Promise<{ key: string; record: ImageRecord; cached: boolean }> {
+  const layerKeys = stored.map(({ key }) => key);
+  // Sources without a manifest (docker-archive, tar, dir) are known by their config, and by their layers below.
+  const manifestDigest =
+    image.manifestDigest ?? `sha256:${createHash("sha256").update(image.config.raw).digest("hex")}`;
+  const layers = layerKeys.join(" ");
+  const key = recordKey({ kind: "image", version: IMAGE_FORMAT_VERSION, manifestDigest, layers });
+  const references = [formatSource(image.spec)];
+  const known = await store.getImage(key);
+  if (known !== undefined) {
+    const record = { ...known, references };
+    store.putImage(key, record);
+    return { key, record, cached: true };
+  }
+  onProgress({ type: "merging", layers: stored.length });
+  const startMs = performance.now();
+  const merged = await mergeImage(
+    store,
+    stored.map(({ record }) => record),
+  );
+  const record: ImageRecord = {
+    manifestDigest,
+    references,
+    meta: merged.meta,
+    blobs: merged.blobs,
+    layers: layerKeys,
+    config: JSON.parse(Buffer.from(image.config.raw).toString()),
+    stats: { inodes: merged.inodes, mergeSeconds: (performance.now() - startMs) / 1000 },
+    createdMs: Date.now(),
+  };
+  store.putImage(key, record);
+  return { key, record, cached: false };
+}

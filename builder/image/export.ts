@@ -1,0 +1,136 @@
+/** A converted image taken out of the store: as a folder, or as one flat file. */
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { copyFile, type FileHandle, link, mkdir, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { type ImageRecord, Store } from "../../blobd/store/index.ts";
+import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import { flatImage } from "./merge-image.ts";
+import { EXPORT_META } from "./open-image.ts";
+
+/** Copied at once, in bytes: large enough for O_DIRECT-like speed, small enough to be bounded. */
+const COPY_BYTES = 8 << 20;
+
+/**
+ * Writes `image.erofs` (the merged meta) and `blobs/sha256/<hex>` into a folder. Files are hard links to the store's
+ * read-only ones where the folder is on the same file system, else copies (by reflink where it can).
+ *
+ * @returns the path of image.erofs.
+ */
+export async function exportDirectory(
+  storeRoot: string,
+  record: ImageRecord,
+  folder: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const store = await Store.open(storeRoot);
+  try {
+    const blobFolder = join(folder, "blobs", "sha256");
+    await mkdir(blobFolder, { recursive: true });
+    for (const { digestHex } of record.blobs) {
+      signal.throwIfAborted();
+      await place(store.blobPath(digestHex), join(blobFolder, digestHex));
+    }
+    // The meta comes last: whoever sees it finds its blobs.
+    const metaPath = join(folder, EXPORT_META);
+    await place(store.blobPath(record.meta.digestHex), metaPath);
+    return metaPath;
+  } finally {
+    store.close();
+  }
+}
+
+/**
+ * Writes one flat image: metadata written anew with absolute addresses, then the blobs, holes left holes.
+ * @returns the file's path.
+ */
+export async function exportSingle(
+  storeRoot: string,
+  record: ImageRecord,
+  path: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const store = await Store.open(storeRoot);
+  try {
+    const { image, tree } = flatImage(store, record.meta);
+    await writeWhole(path, async (out) => {
+      await out.write(image.meta, 0, image.meta.length, 0);
+      for (const [index, { digestHex }] of tree.blobs.entries()) {
+        const offset = (image.blobBaseBlocks[index] as number) * BLOCK_SIZE;
+        await copyInto(store.blobPath(digestHex), out, offset, signal);
+      }
+      await out.truncate(image.totalBlocks * BLOCK_SIZE);
+    });
+    return path;
+  } finally {
+    store.close();
+  }
+}
+
+/** Puts a file of the store at `to`, replacing what is there in one step. */
+async function place(from: string, to: string): Promise<void> {
+  const temporary = temporaryName(to);
+  try {
+    try {
+      await link(from, temporary);
+    } catch {
+      // Another file system, or one without hard links.
+      await copyFile(from, temporary, constants.COPYFILE_FICLONE);
+    }
+    await rename(temporary, to);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+/** Writes a file under a temporary name and renames it when all of it is on the disk. */
+async function writeWhole(path: string, write: (out: FileHandle) => Promise<void>): Promise<void> {
+  const temporary = temporaryName(path);
+  const out = await open(temporary, "wx", 0o644);
+  try {
+    await write(out);
+    await out.sync();
+    await out.close();
+    await rename(temporary, path);
+  } catch (error) {
+    await out.close().catch(() => {});
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+async function copyInto(from: string, out: FileHandle, offset: number, signal: AbortSignal): Promise<void> {
+  const input = await open(from, "r");
+  try {
+    const buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
+    for (let position = 0; ; ) {
+      signal.throwIfAborted();
+      const { bytesRead } = await input.read(buffer, 0, COPY_BYTES, position);
+      if (bytesRead === 0) return;
+      await writeData(out, buffer.subarray(0, bytesRead), offset + position);
+      position += bytesRead;
+    }
+  } finally {
+    await input.close();
+  }
+}
+
+const HOLE_BYTES = 1 << 16;
+const ZEROS = Buffer.alloc(HOLE_BYTES);
+
+/** Writes what is not zero: the rest stays a hole. */
+async function writeData(out: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  const isHole = (at: number) =>
+    bytes.subarray(at, at + HOLE_BYTES).equals(ZEROS.subarray(0, Math.min(HOLE_BYTES, bytes.length - at)));
+  for (let at = 0; at < bytes.length; ) {
+    const start = at;
+    while (at < bytes.length && !isHole(at)) at += HOLE_BYTES;
+    const end = Math.min(at, bytes.length);
+    if (end > start) await out.write(bytes, start, end - start, position + start);
+    while (at < bytes.length && isHole(at)) at += HOLE_BYTES;
+  }
+}
+
+function temporaryName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+}

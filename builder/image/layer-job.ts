@@ -1,0 +1,120 @@
+/** The conversion of one layer of an image, the same on the main thread and in a worker. */
+import { type BlobOptions, type LayerRecord, recordKey, type Store } from "../../blobd/store/index.ts";
+import { buildLayer, type ConvertedLayer, convertLayer, type LayerOptions, layerKey } from "../layer/index.ts";
+import { type LayerInfo, type LayerOrigin, openLayer, walkDirectory } from "../sources/index.ts";
+import type { LayerState } from "./progress.ts";
+
+/** Plain data: it is sent to a worker thread. */
+export interface LayerJob {
+  readonly index: number;
+  readonly origin: LayerOrigin;
+  readonly layer: LayerInfo;
+  readonly options: LayerOptions;
+  /** Most bytes of the layer's blob. */
+  readonly maxBlobBytes: number | undefined;
+}
+
+/** A layer in the store, and its key there. */
+export interface StoredLayer {
+  readonly key: string;
+  readonly record: LayerRecord;
+  /** Whether the store had it, so that nothing was read. */
+  readonly cached: boolean;
+}
+
+/** A lock that takes longer is held by another conversion of the same layer. */
+const WAITING_MS = 200;
+
+export interface JobObserver {
+  /** @param bytes of the layer as stored, read so far. */
+  progress(state: LayerState, bytes: number): void;
+  retry(reason: string): void;
+}
+
+/**
+ * Finds the layer in the store or converts it. Two processes that want the same layer convert it once.
+ * @throws SourceError, FormatError, StoreError; the reason of `signal` when it is aborted
+ */
+export async function runLayerJob(
+  store: Store,
+  job: LayerJob,
+  observer: JobObserver,
+  signal: AbortSignal,
+): Promise<StoredLayer> {
+  const { digest } = job.layer;
+  if (digest === null) return await convertDirectory(store, job, observer, signal);
+  const key = layerKey(digest, job.options);
+  const known = await store.getLayer(key);
+  if (known !== undefined) return finished(key, known, true, observer, job);
+  const waiting = setTimeout(() => observer.progress("waiting", 0), WAITING_MS);
+  return await store.withLayerLock(key, async () => {
+    clearTimeout(waiting);
+    signal.throwIfAborted();
+    const meanwhile = await store.getLayer(key);
+    if (meanwhile !== undefined) return finished(key, meanwhile, true, observer, job);
+    const record = layerRecord(digest, job.layer.diffId, await convertBytes(store, job, observer, signal));
+    store.putLayer(key, record);
+    return finished(key, record, false, observer, job);
+  });
+}
+
+async function convertBytes(
+  store: Store,
+  job: LayerJob,
+  observer: JobObserver,
+  signal: AbortSignal,
+): Promise<ConvertedLayer> {
+  observer.progress("converting", 0);
+  const input = openLayer(job.origin, job.layer, {
+    signal,
+    onProgress: (bytes) => observer.progress("converting", bytes),
+    retry: { onRetry: (reason) => observer.retry(reason) },
+  });
+  return await convertLayer(store, input, job.layer.compression, job.options, limitsOf(job));
+}
+
+/** A directory has no bytes to know it by: it is read every time, and its result is known by what came out. */
+async function convertDirectory(
+  store: Store,
+  job: LayerJob,
+  observer: JobObserver,
+  signal: AbortSignal,
+): Promise<StoredLayer> {
+  const { spec } = job.origin;
+  if (spec.kind !== "dir") throw new Error(`a ${spec.kind} source gave a layer without a digest`);
+  observer.progress("converting", 0);
+  const converted = await buildLayer(store, job.options, limitsOf(job), (sink, drain) =>
+    walkDirectory(spec.path, sink, { signal, drain, onProgress: (bytes) => observer.progress("converting", bytes) }),
+  );
+  const record = layerRecord(`sha256:${converted.meta.digestHex}`, undefined, converted);
+  const key = recordKey({ kind: "directory", meta: converted.meta.digestHex });
+  store.putLayer(key, record);
+  observer.progress("converted", record.stats.logicalBytes ?? 0);
+  return { key, record, cached: false };
+}
+
+function finished(
+  key: string,
+  record: LayerRecord,
+  cached: boolean,
+  observer: JobObserver,
+  job: LayerJob,
+): StoredLayer {
+  observer.progress(cached ? "cached" : "converted", job.layer.size);
+  return { key, record, cached };
+}
+
+function layerRecord(layerDigest: string, diffId: string | undefined, converted: ConvertedLayer): LayerRecord {
+  const { meta, blob, stats } = converted;
+  return {
+    layerDigest,
+    ...(diffId !== undefined && { diffId }),
+    meta,
+    ...(blob !== undefined && { blob }),
+    stats: { ...stats },
+  };
+}
+
+function limitsOf(job: LayerJob): BlobOptions {
+  return job.maxBlobBytes === undefined ? {} : { maxBytes: job.maxBlobBytes };
+}

@@ -1,0 +1,117 @@
+import { Worker } from "node:worker_threads";
+import type { LayerJob, StoredLayer } from "./layer-job.ts";
+import type { FromWorker, PlainError, ToWorker, WorkerSettings } from "./layer-worker.ts";
+import type { ProgressListener } from "./progress.ts";
+
+/** A layer could not be converted; `code` is that of the error behind it (ERR_TRUNCATED, ERR_DIGEST, ERR_STORE_FULL…). */
+export class LayerError extends Error {
+  override readonly name = "LayerError";
+  readonly code: string;
+  readonly layerDigest: string | null;
+
+  constructor(layerDigest: string | null, cause: PlainError) {
+    super(layerDigest === null ? cause.message : `layer ${layerDigest}: ${cause.message}`);
+    this.code = cause.code;
+    this.layerDigest = layerDigest;
+  }
+}
+
+/** How long a worker that was told to stop may take to remove what it was writing. */
+const STOP_GRACE_MS = 5000;
+
+/**
+ * Converts layers in worker threads, `threads` at a time, largest first so that none is left alone at the end.
+ *
+ * @returns the layers in the order of `jobs`.
+ * @throws LayerError of the first layer that failed, after all others have stopped; the reason of `signal`
+ */
+export async function convertLayers(
+  jobs: readonly LayerJob[],
+  threads: number,
+  settings: WorkerSettings,
+  onProgress: ProgressListener,
+  signal: AbortSignal,
+): Promise<StoredLayer[]> {
+  const queue = [...jobs].sort((a, b) => a.layer.size - b.layer.size);
+  const layers = new Map<number, StoredLayer>();
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const workers = Array.from({ length: Math.min(threads, jobs.length) }, async () => {
+    const worker = new LayerWorker(settings, onProgress, either);
+    try {
+      for (let job = queue.pop(); job !== undefined && !either.aborted; job = queue.pop())
+        layers.set(job.index, await worker.convert(job));
+    } catch (error) {
+      stop.abort(error);
+    } finally {
+      await worker.close();
+    }
+  });
+  await Promise.all(workers);
+  signal.throwIfAborted();
+  stop.signal.throwIfAborted();
+  return jobs.map(({ index }) => layers.get(index) as StoredLayer);
+}
+
+class LayerWorker {
+  private readonly worker: Worker;
+  private readonly exited: Promise<void>;
+  private readonly onProgress: ProgressListener;
+  private readonly signal: AbortSignal;
+  private readonly onAbort = () => this.send({ type: "abort" });
+  private job: LayerJob | null = null;
+  private failure: Error | null = null;
+  private settle: { resolve(layer: StoredLayer): void; reject(error: Error): void } | null = null;
+
+  constructor(settings: WorkerSettings, onProgress: ProgressListener, signal: AbortSignal) {
+    this.onProgress = onProgress;
+    this.signal = signal;
+    this.worker = new Worker(new URL("./layer-worker.js", import.meta.url), { workerData: settings });
+    this.worker.on("message", (message: FromWorker) => this.receive(message));
+    this.worker.on("error", (error) => this.fail(error as Error));
+    this.exited = new Promise((resolve) =>
+      this.worker.on("exit", () => {
+        this.fail(new Error("the layer's worker thread ended early"));
+        resolve();
+      }),
+    );
+    signal.addEventListener("abort", this.onAbort);
+  }
+
+  convert(job: LayerJob): Promise<StoredLayer> {
+    this.job = job;
+    return new Promise((resolve, reject) => {
+      if (this.failure !== null) throw this.failure;
+      this.settle = { resolve, reject };
+      this.send({ type: "convert", job });
+      if (this.signal.aborted) this.onAbort();
+    });
+  }
+
+  /** Lets the worker end by itself, and ends it when it does not. */
+  async close(): Promise<void> {
+    this.signal.removeEventListener("abort", this.onAbort);
+    this.send({ type: "close" });
+    const timer = setTimeout(() => void this.worker.terminate(), STOP_GRACE_MS);
+    await this.exited;
+    clearTimeout(timer);
+  }
+
+  private fail(error: Error): void {
+    this.failure ??= error;
+    this.settle?.reject(error);
+  }
+
+  private send(message: ToWorker): void {
+    this.worker.postMessage(message);
+  }
+
+  private receive(message: FromWorker): void {
+    const { index } = message;
+    if (message.type === "progress")
+      this.onProgress({ type: "layer", index, state: message.state, bytes: message.bytes });
+    else if (message.type === "retry") this.onProgress({ type: "retry", index, reason: message.reason });
+    else if (message.type === "done") this.settle?.resolve(message.layer);
+    else this.settle?.reject(new LayerError(this.job?.layer.digest ?? null, message.error));
+  }
+}

@@ -1,0 +1,126 @@
+import { existsSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { type FoundImage, type ImageRecord, type LayerRecord, Store } from "../../blobd/store/index.ts";
+import { type ErofsReader, openErofs } from "../../formats/erofs/index.ts";
+import { formatSource, parseSource } from "../sources/index.ts";
+import { type FileSource, openFileSource } from "./file-source.ts";
+
+/** Where an exported image keeps its metadata. */
+export const EXPORT_META = "image.erofs";
+
+/** No such image, or a part of it is missing: what was looked for and where. */
+export class ImageError extends Error {
+  override readonly name = "ImageError";
+  readonly code: "ERR_NO_IMAGE" | "ERR_NO_BLOB";
+
+  constructor(code: "ERR_NO_IMAGE" | "ERR_NO_BLOB", message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** Where the parts of an image are. */
+export interface ImageFiles {
+  readonly metaPath: string;
+  /** Blobs in the order of the device table; empty for a flat image, whose data is in the meta file. */
+  readonly devicePaths: readonly string[];
+  /** When it came from the store: its record and its layers' records, bottom first. */
+  readonly stored?: { readonly record: ImageRecord; readonly layers: readonly LayerRecord[] };
+}
+
+export interface OpenedImage extends ImageFiles {
+  readonly reader: ErofsReader;
+  readonly meta: FileSource;
+  readonly devices: readonly FileSource[];
+  close(): void;
+}
+
+export interface OpenImageOptions {
+  readonly storeRoot: string;
+  /** Blobs given by hand. */
+  readonly devicePaths?: readonly string[];
+}
+
+/**
+ * Opens an image by what a user calls it: a file, an export folder, or a name of an image in the store.
+ * @throws ImageError, FormatError, StoreError
+ */
+export async function openImage(target: string, options: OpenImageOptions): Promise<OpenedImage> {
+  const opened: { close(): void }[] = [];
+  const close = () => {
+    for (const source of opened) source.close();
+  };
+  try {
+    let files: ImageFiles;
+    if (existsSync(target)) files = filesAt(target);
+    else {
+      // The store stays open as long as its files are used by name: nobody prunes them meanwhile.
+      const store = await Store.open(options.storeRoot);
+      opened.push(store);
+      files = await filesInStore(target, store);
+    }
+    const meta = openFileSource(files.metaPath);
+    opened.push(meta);
+    const reader = openErofs(meta);
+    const devicePaths = options.devicePaths ?? blobPaths(files, reader, meta);
+    if (devicePaths.length > 0 && devicePaths.length !== reader.devices.length)
+      throw new ImageError(
+        "ERR_NO_BLOB",
+        `${target} has ${reader.devices.length} blobs, ${devicePaths.length} were given with --device`,
+      );
+    const devices = devicePaths.map((path) => {
+      const source = openFileSource(path);
+      opened.push(source);
+      return source;
+    });
+    return { ...files, devicePaths, reader, meta, devices, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+function filesAt(path: string): ImageFiles {
+  const metaPath = statSync(path).isDirectory() ? join(path, EXPORT_META) : path;
+  if (!existsSync(metaPath))
+    throw new ImageError("ERR_NO_IMAGE", `${path} holds no ${EXPORT_META}: not a folder written by erofsify -o`);
+  return { metaPath, devicePaths: [] };
+}
+
+/** Looks for each blob of the device table beside the meta; a flat image holds them itself. */
+function blobPaths(files: ImageFiles, reader: ErofsReader, meta: FileSource): readonly string[] {
+  if (files.devicePaths.length > 0) return files.devicePaths;
+  const last = reader.devices.at(-1);
+  if (last === undefined || (last.mappedBlkAddr > 0 && (last.mappedBlkAddr + last.blocks) * 4096 <= meta.size))
+    return [];
+  const folder = dirname(files.metaPath);
+  return reader.devices.map(({ tag }) => {
+    const candidates = [join(folder, "blobs", "sha256", tag), join(folder, tag)];
+    const found = candidates.find((path) => /^[0-9a-f]{64}$/.test(tag) && existsSync(path));
+    if (found === undefined)
+      throw new ImageError(
+        "ERR_NO_BLOB",
+        `${files.metaPath} needs the blob ${tag}, looked for ${candidates[0]}; name its blobs with --device`,
+      );
+    return found;
+  });
+}
+
+async function filesInStore(target: string, store: Store): Promise<ImageFiles> {
+  const name = formatSource(parseSource(target));
+  const isNamed = ({ key, record }: FoundImage) =>
+    key === target || record.manifestDigest === target || record.references.includes(name);
+  const found = store.listImages().find(isNamed);
+  const record = found && (await store.getImage(found.key));
+  if (record === undefined)
+    throw new ImageError(
+      "ERR_NO_IMAGE",
+      `no file ${target}, and no image of that name in the store ${store.root}; convert it first: erofsify ${target}`,
+    );
+  const layers = await Promise.all(record.layers.map((key) => store.getLayer(key)));
+  return {
+    metaPath: store.blobPath(record.meta.digestHex),
+    devicePaths: record.blobs.map(({ digestHex }) => store.blobPath(digestHex)),
+    stored: { record, layers: layers.filter((layer) => layer !== undefined) },
+  };
+}

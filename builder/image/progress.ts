@@ -1,0 +1,17 @@
+/** What a conversion tells while it runs. Sizes in bytes of the layer as stored (compressed). */
+export type ProgressEvent =
+  | { readonly type: "resolved"; readonly reference: string; readonly layers: readonly LayerSummary[] }
+  | { readonly type: "layer"; readonly index: number; readonly state: LayerState; readonly bytes: number }
+  | { readonly type: "retry"; readonly index: number; readonly reason: string }
+  | { readonly type: "merging"; readonly layers: number };
+
+export interface LayerSummary {
+  readonly digest: string;
+  /** 0 when not known in advance. */
+  readonly size: number;
+}
+
+/** `cached`: the store had it; `waiting`: another process converts it. */
+export type LayerState = "waiting" | "converting" | "converted" | "cached";
+
+export type ProgressListener = (event: ProgressEvent) => void;
