@@ -4,6 +4,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { BlobFile } from "./blob-file.ts";
+import { BlobWriter } from "./blob-writer.ts";
+import { BufferPool, SEGMENT_BYTES } from "./buffer-pool.ts";
+import { Segments } from "./segments.ts";
 import { Store } from "./store.ts";
 
 const MIB = 1024 * 1024;
@@ -34,7 +38,7 @@ test("holes and padding take no disk", async () => {
   const file = Buffer.alloc(4096, 1);
   assert.equal(writer.begin(), 0);
   writer.write(file);
-  assert.equal(writer.begin(2 * MIB), 512);
+  assert.equal(writer.begin(SEGMENT_BYTES), 512);
   writer.write(file);
   const { digestHex, blocks, dataBlocks } = (await writer.finish())!;
   assert.deepEqual([blocks, dataBlocks], [1024, 513]);
@@ -44,12 +48,55 @@ test("holes and padding take no disk", async () => {
 test("a hole stays one when a rewind stops right behind it", async () => {
   const writer = store.createBlob();
   writer.write(Buffer.alloc(100, 2));
-  writer.begin(2 * MIB);
+  writer.begin(SEGMENT_BYTES);
   writer.write(Buffer.alloc(3 * MIB, 3));
   writer.rewind(2 * MIB);
   writer.write(Buffer.alloc(100, 4));
   const { digestHex } = (await writer.finish())!;
   assert.ok(statSync(store.blobPath(digestHex)).blocks * 512 <= 16 * 4096);
+});
+
+test("a rewind into a hole, or before it, makes it content", async () => {
+  for (const to of [50, 100, 5000, 2 * MIB - 1]) {
+    const writer = store.createBlob();
+    writer.write(Buffer.alloc(100, 2));
+    writer.begin(SEGMENT_BYTES);
+    writer.rewind(to);
+    writer.write(Buffer.alloc(10_000, 3));
+    const { digestHex } = (await writer.finish())!;
+    const bytes = store.readBlob(digestHex);
+    const kept = Math.min(to, 100);
+    const expected = [Buffer.alloc(kept, 2), Buffer.alloc(to - kept), Buffer.alloc(10_000, 3)];
+    assert.ok(bytes.subarray(0, to + 10_000).equals(Buffer.concat(expected)));
+    assert.equal(await store.verifyBlob(digestHex), "good");
+  }
+});
+
+test("every buffer goes back to the pool", async () => {
+  let out = 0;
+  class CountingPool extends BufferPool {
+    override take(): Uint8Array {
+      out++;
+      return super.take();
+    }
+    override give(buffer: Uint8Array): void {
+      out--;
+      super.give(buffer);
+    }
+  }
+  const commit = { done: async (file: BlobFile) => commit.drop(file), drop: (file: BlobFile) => file.close() };
+  for (const end of ["finish", "abort"] as const) {
+    const file = BlobFile.create(join(root, "tmp", end), true);
+    const writer = new BlobWriter(file, new Segments(file, new CountingPool()), 100 * MIB, commit);
+    for (const to of [9 * MIB, 16 * MIB, 17 * MIB]) {
+      for (let i = 0; i < 10; i++) if (writer.write(Buffer.alloc(MIB, i))) await writer.drain();
+      writer.rewind(Math.max(to, writer.floor));
+      assert.ok(out <= 8);
+    }
+    await writer[end]();
+    assert.equal(out, 0);
+    rmSync(file.path);
+  }
 });
 
 test("the same content again leaves the file that is there", async () => {
@@ -62,7 +109,7 @@ test("the same content again leaves the file that is there", async () => {
 
 test("a blob of nothing is none", async () => {
   const writer = store.createBlob();
-  writer.begin(2 * MIB);
+  writer.begin(SEGMENT_BYTES);
   writer.write(new Uint8Array(0));
   assert.equal(await writer.finish(), undefined);
   const rewound = store.createBlob();
@@ -76,7 +123,7 @@ test("a blob of nothing is none", async () => {
 test("the size limit holds to the byte, holes counted", async () => {
   const writer = store.createBlob({ maxBytes: 2 * MIB + 10 });
   writer.write(Buffer.alloc(1));
-  writer.begin(2 * MIB);
+  writer.begin(SEGMENT_BYTES);
   writer.write(Buffer.alloc(10));
   assert.throws(() => writer.write(Buffer.alloc(1)), { code: "ERR_STORE_LIMIT", message: /limit of 2097162 bytes/ });
   await writer.abort();

@@ -1,8 +1,8 @@
-import { createHash } from "node:crypto";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import type { BlobFile } from "./blob-file.ts";
-import { type BufferPool, SEGMENT_BYTES } from "./buffer-pool.ts";
+import { SEGMENT_BYTES } from "./buffer-pool.ts";
 import { StoreError } from "./errors.ts";
+import type { Segment, Segments } from "./segments.ts";
 
 /**
  * Writes one blob in order while its sha256 is taken, and can take back what it wrote last.
@@ -12,8 +12,8 @@ import { StoreError } from "./errors.ts";
  *     └────────── segments of 2 MiB, each in a buffer until its write has completed ──────┘
  *
  * Invariants
- * - A segment is hashed and handed to the disk once, in order, when all of it lies RETAIN_BYTES behind: `rewind` never reaches
- *   it, so the hash never has to forget.
+ * - A segment is hashed and handed to the disk once, in order, when all of it lies RETAIN_BYTES behind: `rewind` never
+ *   reaches it, so the hash never has to forget.
  * - No byte is lost and memory stays bounded whatever the caller does: who never drains makes `write` wait for the disk
  *   (synchronously) once BUFFERS buffers are in use.
  * - Every byte up to the final size is content: a hole reads as zeros and is hashed as zeros, it just is not written.
@@ -21,33 +21,23 @@ import { StoreError } from "./errors.ts";
  */
 export class BlobWriter {
   readonly #file: BlobFile;
-  readonly #pool: BufferPool;
-  readonly #hash: Hasher;
+  readonly #segments: Segments;
   readonly #maxBytes: number;
   readonly #commit: Commit;
-  /** Segments in a buffer, by index: those being filled or retained, and those whose write is in flight. */
-  readonly #live = new Map<number, Segment>();
   /** The segment that holds `position - 1`. At the start and after a rewind to `floor` that is none (NO_SEGMENT). */
   #current: Segment = NO_SEGMENT;
   #currentIndex = -1;
   /** Where the next byte goes in the current segment: 1 to SEGMENT_BYTES; when it is full the next write opens one. */
   #at = SEGMENT_BYTES;
-  /** The first segment neither hashed nor handed to the disk. */
-  #floorIndex = 0;
-  #inFlight = 0;
-  #failure: StoreError | undefined;
   #state: "open" | "finishing" | "closed" = "open";
-  #waiting: (() => void)[] = [];
   readonly #scratch: [Uint8Array, Uint8Array] = [NO_SEGMENT.bytes, NO_SEGMENT.bytes];
-  #syncWrites = 0;
 
   /** Made by `Store.createBlob`. */
-  constructor(file: BlobFile, pool: BufferPool, maxBytes: number, commit: Commit, hash: Hasher = createHash("sha256")) {
+  constructor(file: BlobFile, segments: Segments, maxBytes: number, commit: Commit) {
     this.#file = file;
-    this.#pool = pool;
+    this.#segments = segments;
     this.#maxBytes = maxBytes;
     this.#commit = commit;
-    this.#hash = hash;
   }
 
   /** Where the next byte goes, in bytes from the start of the blob. */
@@ -57,12 +47,12 @@ export class BlobWriter {
 
   /** The lowest position that `rewind` takes now: at most the highest position so far less RETAIN_BYTES. */
   get floor(): number {
-    return this.#floorIndex * SEGMENT_BYTES;
+    return this.#segments.floorIndex * SEGMENT_BYTES;
   }
 
   /** How often `write` had to wait for the disk because nobody drained: 0 for a well-behaved caller. */
   get syncWrites(): number {
-    return this.#syncWrites;
+    return this.#segments.syncWrites;
   }
 
   /**
@@ -103,17 +93,17 @@ export class BlobWriter {
 
   /** Whether fewer than DRAIN_BUFFERS buffers are free. */
   get needsDrain(): boolean {
-    return BUFFERS - this.#live.size < DRAIN_BUFFERS;
+    return this.#segments.freeBuffers < DRAIN_BUFFERS;
   }
 
   /** Resolves when there is room to go on without waiting. @throws StoreError when the disk refused something. */
   async drain(): Promise<void> {
     this.#check();
-    this.#flush(this.#behindRetained);
+    this.#segments.flush(this.#behindRetained);
     while (this.needsDrain) {
-      await this.#completion();
+      await this.#segments.completion();
       this.#check();
-      this.#flush(this.#behindRetained);
+      this.#segments.flush(this.#behindRetained);
     }
   }
 
@@ -128,10 +118,10 @@ export class BlobWriter {
     if (position < this.floor || position > this.position)
       throw new RangeError(`rewind to ${position}: expected ${this.floor} to ${this.position}`);
     const index = Math.ceil(position / SEGMENT_BYTES) - 1;
-    for (let dropped = this.#currentIndex; dropped > index; dropped--) this.#release(dropped);
+    for (let dropped = this.#currentIndex; dropped > index; dropped--) this.#segments.drop(dropped);
     this.#currentIndex = index;
     this.#at = position - index * SEGMENT_BYTES;
-    this.#current = index < this.#floorIndex ? NO_SEGMENT : this.#live.get(index)!;
+    this.#current = index < this.#segments.floorIndex ? NO_SEGMENT : this.#segments.get(index)!;
     // A hole that starts behind, or is cut by, the new position is gone: its zeros before that are data now.
     if (this.#at < SEGMENT_BYTES) this.#current.dataBytes = SEGMENT_BYTES;
   }
@@ -172,13 +162,14 @@ export class BlobWriter {
       const dataBlocks = this.begin(BLOCK_SIZE);
       this.begin(SEGMENT_BYTES);
       this.#state = "finishing";
-      while (this.#inFlight > 0 || this.#floorIndex <= this.#currentIndex) {
-        this.#flush(this.#currentIndex);
-        await this.#completion();
-        if (this.#failure) throw this.#failure;
+      const segments = this.#segments;
+      while (segments.inFlight > 0 || segments.floorIndex <= this.#currentIndex) {
+        segments.flush(this.#currentIndex);
+        await segments.completion();
+        if (segments.failure) throw segments.failure;
       }
       const size = this.position;
-      const digestHex = this.#hash.digest("hex");
+      const digestHex = segments.digestHex();
       await this.#commit.done(this.#file, digestHex, size);
       this.#state = "closed";
       return { digestHex, size, blocks: size / BLOCK_SIZE, dataBlocks };
@@ -192,13 +183,13 @@ export class BlobWriter {
   async abort(): Promise<void> {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    while (this.#inFlight > 0) await this.#completion();
-    for (const index of [...this.#live.keys()]) this.#release(index);
+    while (this.#segments.inFlight > 0) await this.#segments.completion();
+    this.#segments.dropAll();
     this.#commit.drop(this.#file);
   }
 
   #check(): void {
-    if (this.#failure) throw this.#failure;
+    if (this.#segments.failure) throw this.#segments.failure;
     if (this.#state !== "open") throw new Error("BlobWriter: used after finish or abort");
   }
 
@@ -209,63 +200,9 @@ export class BlobWriter {
 
   #open(index: number): void {
     this.#currentIndex = index;
-    this.#flush(this.#behindRetained);
-    while (this.#live.size >= BUFFERS) this.#flushOneSync();
-    this.#current = { bytes: this.#pool.take(), dataBytes: SEGMENT_BYTES };
-    this.#live.set(index, this.#current);
+    this.#segments.flush(this.#behindRetained);
+    this.#current = this.#segments.add(index);
     this.#at = 0;
-  }
-
-  /** Hashes and sends off segments up to `lastIndex`, as many as may be in flight. */
-  #flush(lastIndex: number): void {
-    while (this.#floorIndex <= lastIndex && this.#inFlight < MAX_IN_FLIGHT) {
-      const index = this.#floorIndex++;
-      this.#inFlight++;
-      this.#file.write(this.#hashed(index), index * SEGMENT_BYTES).then(
-        () => this.#completed(index),
-        (error: StoreError) => {
-          this.#failure ??= error;
-          this.#completed(index);
-        },
-      );
-    }
-  }
-
-  #flushOneSync(): void {
-    const index = this.#floorIndex++;
-    this.#syncWrites++;
-    try {
-      this.#file.writeSync(this.#hashed(index), index * SEGMENT_BYTES);
-    } catch (error) {
-      this.#failure = error as StoreError;
-      throw error;
-    } finally {
-      this.#release(index);
-    }
-  }
-
-  /** Takes the segment into the hash; returns what of it has to be written. */
-  #hashed(index: number): Uint8Array {
-    const { bytes, dataBytes } = this.#live.get(index)!;
-    this.#hash.update(bytes);
-    return dataBytes === SEGMENT_BYTES ? bytes : bytes.subarray(0, dataBytes);
-  }
-
-  #completed(index: number): void {
-    this.#inFlight--;
-    this.#release(index);
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const wake of waiting) wake();
-  }
-
-  #completion(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
-  }
-
-  #release(index: number): void {
-    this.#pool.give(this.#live.get(index)!.bytes);
-    this.#live.delete(index);
   }
 
   #read(position: number, length: number, slot: 0 | 1): Uint8Array {
@@ -274,7 +211,7 @@ export class BlobWriter {
       throw new RangeError(`read of ${length} bytes at ${position}: ${this.position} were written`);
     const index = Math.floor(position / SEGMENT_BYTES);
     const at = position - index * SEGMENT_BYTES;
-    const segment = this.#live.get(index);
+    const segment = this.#segments.get(index);
     if (segment && at + length <= SEGMENT_BYTES) return segment.bytes.subarray(at, at + length);
     if (this.#scratch[slot].length < length) this.#scratch[slot] = new Uint8Array(Math.max(length, COMPARE_BYTES));
     const into = this.#scratch[slot].subarray(0, length);
@@ -287,7 +224,7 @@ export class BlobWriter {
     const index = Math.floor(position / SEGMENT_BYTES);
     const at = position - index * SEGMENT_BYTES;
     const length = Math.min(into.length - done, SEGMENT_BYTES - at);
-    const segment = this.#live.get(index);
+    const segment = this.#segments.get(index);
     if (segment) into.set(segment.bytes.subarray(at, at + length), done);
     else this.#file.readSync(into.subarray(done, done + length), position);
     return length;
@@ -318,28 +255,9 @@ export interface Commit {
   drop(file: BlobFile): void;
 }
 
-/** The part of crypto.Hash used here. */
-export interface Hasher {
-  update(bytes: Uint8Array): unknown;
-  digest(encoding: "hex"): string;
-}
-
-interface Segment {
-  readonly bytes: Uint8Array;
-  /** Bytes before the hole at the segment's end, a multiple of 4096; SEGMENT_BYTES when there is none. */
-  dataBytes: number;
-}
-
 /** How far `rewind` reaches back: a chunk of 2 MiB and the hole before it. */
 export const RETAIN_BYTES = 2 * SEGMENT_BYTES;
-/** Writes on their way at once. One fills the disk's queue; the second hides the time between two. */
-const MAX_IN_FLIGHT = 2;
-/**
- * Buffers per writer (16 MiB): one being filled, two retained, two in flight, and three for what a caller writes
- * before it drains: 1 MiB of tar full of tiny files is 4 MiB of blob.
- */
-const BUFFERS = 8;
-/** Free buffers below which `write` asks for a drain: those 4 MiB. */
+/** Free buffers below which `write` asks for a drain: 4 MiB, see BUFFERS. */
 const DRAIN_BUFFERS = 2;
 /** How much `sameBytes` compares at once: large enough to make a read from disk cheap, small enough for the cache. */
 const COMPARE_BYTES = 256 * 1024;

@@ -4,7 +4,7 @@ import { allocAligned } from "../sys/index.ts";
  * Size of a write buffer in bytes, and with that of a write. 2 MiB is where the disk reaches full speed (1 to 8 MiB
  * measured the same), and being the large alignment of a blob it makes every hole the tail of a segment.
  */
-export const SEGMENT_BYTES = 2 * 1024 * 1024;
+export const SEGMENT_BYTES = 2_097_152;
 
 /** Page-aligned buffers, kept for the next writer: touching fresh memory costs more than the write itself. */
 export class BufferPool {

@@ -6,12 +6,13 @@ import { BlobFile } from "./blob-file.ts";
 import { BlobWriter, type FinishedBlob } from "./blob-writer.ts";
 import { type BlobState, Blobs } from "./blobs.ts";
 import { BufferPool } from "./buffer-pool.ts";
-import { StoreError, storeError } from "./errors.ts";
+import { errnoOf, StoreError, storeError } from "./errors.ts";
 import { StoreLock, withFileLock } from "./locks.ts";
 import { StorePaths } from "./paths.ts";
 import { filesOfImage, filesOfLayer, type PruneOptions, type PruneResult, prune } from "./prune.ts";
 import { type FoundRecord, RecordFiles } from "./record-files.ts";
 import { type ImageRecord, type LayerRecord, parseImageRecord, parseLayerRecord, type StoredFile } from "./records.ts";
+import { Segments } from "./segments.ts";
 
 export interface StoreOptions {
   /**
@@ -147,7 +148,8 @@ export class Store {
   /** Starts a blob. @throws StoreError */
   createBlob(options: BlobOptions = {}): BlobWriter {
     const file = BlobFile.create(this.#paths.newTmp(), this.#direct);
-    return new BlobWriter(file, this.#pool, options.maxBytes ?? MAX_BLOB_BYTES, this.#blobs);
+    const segments = new Segments(file, this.#pool);
+    return new BlobWriter(file, segments, options.maxBytes ?? MAX_BLOB_BYTES, this.#blobs);
   }
 
   /** Stores bytes that are all there (a meta), padded with zeros to 2 MiB. @throws StoreError */
@@ -238,14 +240,25 @@ export function recordKey(fields: Readonly<Record<string, string | number | bool
 function prepare(paths: StorePaths): void {
   try {
     // Only the owner may look in: images hold private files and set-user-ID programs.
-    mkdirSync(paths.root, { recursive: true, mode: 0o700 });
+    makeFolder(paths.root);
     const names = readdirSync(paths.root);
-    if (names.length > 0 && !names.includes(paths.markerName))
-      throw new StoreError("ERR_STORE_CORRUPT", paths.root, notAStore(paths, names));
-    writeFileSync(join(paths.root, paths.markerName), "");
-    for (const folder of paths.folders) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if (!names.includes(paths.markerName)) {
+      if (names.length > 0) throw new StoreError("ERR_STORE_CORRUPT", paths.root, notAStore(paths, names));
+      writeFileSync(join(paths.root, paths.markerName), "");
+    }
+    for (const folder of paths.folders) makeFolder(folder);
   } catch (error) {
     throw storeError(error, paths.root, "opening the store");
+  }
+}
+
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    // With `recursive` from the start Node reports a read-only file system as ENOENT.
+    if (errnoOf(error) === "ENOENT") mkdirSync(path, { recursive: true, mode: 0o700 });
+    else if (errnoOf(error) !== "EEXIST") throw error;
   }
 }
 
