@@ -104,15 +104,17 @@ export class InodeChecker {
           );
       }),
     );
-    const tail = this.#checkTail(inode, place);
-    this.#stats.inlineBytes += tail;
+    this.#stats.inlineBytes += this.#checkTail(inode, place);
   }
 
   #checkSymlink(inode: ErofsInode, place: Place): void {
-    this.#budget.claim(inode.size, "symlink target", inode.offset);
     this.#problems.attempt(place, () => readSymlink(this.#image, inode));
-    if (this.#checkTail(inode, place) > 0) return;
-    if (inode.dataLayout !== DATALAYOUT_FLAT_INLINE) this.#claims.add(place, inode.u * BLOCK_SIZE, inode.size);
+    if (inode.dataLayout === DATALAYOUT_FLAT_INLINE) {
+      this.#checkTail(inode, place);
+      return;
+    }
+    this.#budget.claim(inode.size, "symlink target", inode.offset);
+    this.#claims.add(place, inode.u * BLOCK_SIZE, inode.size);
   }
 
   /** Claims the data behind an inode; returns its length in bytes. */
