@@ -5,7 +5,7 @@ import { gunzip } from "./engines.ts";
 import { chunks, collect, formatError, GZIP_ENGINES, member, TINY, u16 } from "./testing.ts";
 
 const hello = Buffer.from("hello, hello, hello");
-const big = Buffer.alloc(3_000_001, "The quick brown fox jumps over the lazy dog. ");
+const big = Buffer.alloc(1_300_001, "The quick brown fox jumps over the lazy dog. ");
 for (let i = 0; i < big.length; i += 11) big[i] = (i * i) >> 5;
 
 for (const engine of GZIP_ENGINES) {
@@ -98,7 +98,7 @@ for (const engine of GZIP_ENGINES) {
   });
 
   test(`${engine}: thousands of small members`, async () => {
-    const parts = Array.from({ length: 3000 }, (_, i) => big.subarray(i * 31, i * 31 + (i % 97)));
+    const parts = Array.from({ length: 1000 }, (_, i) => big.subarray(i * 31, i * 31 + (i % 97)));
     const stream = Buffer.concat(parts.map((part) => member(part)));
     assert.deepEqual(await collect(gunzip(chunks(stream, 65536), engine)), Buffer.concat(parts));
   });
