@@ -52,7 +52,9 @@ function parseAnswer(program: string, stdout: string): Credentials | undefined {
 
 function run(program: string, input: string, env: Environment, signal: AbortSignal | undefined) {
   return new Promise<{ exit: number | null; stdout: string; stderr: string }>((resolve, reject) => {
-    const child = spawn(program, ["get"], { env: { ...env }, timeout: TIMEOUT_MS, ...(signal && { signal }) });
+    const child = spawn(program, ["get"], { env: { ...env }, ...(signal && { signal }) });
+    // Not spawn's own timeout: after a failed start its timer keeps the process alive (Node 20).
+    const timer = setTimeout(() => child.kill("SIGKILL"), TIMEOUT_MS);
     const output = { stdout: "", stderr: "" };
     for (const stream of ["stdout", "stderr"] as const)
       child[stream].setEncoding("utf8").on("data", (text: string) => {
@@ -60,11 +62,15 @@ function run(program: string, input: string, env: Environment, signal: AbortSign
         if (output[stream].length > MAX_OUTPUT_BYTES) child.kill("SIGKILL");
       });
     child.on("error", (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
       if (signal?.aborted) return reject(signal.reason);
       const why = error.code === "ENOENT" ? "is not installed (not found in PATH)" : `cannot be run: ${error.message}`;
       reject(new SourceError("ERR_CREDENTIALS", `${program} ${why}; a credentials file names it`, { cause: error }));
     });
-    child.on("close", (exit) => resolve({ exit, ...output }));
+    child.on("close", (exit) => {
+      clearTimeout(timer);
+      resolve({ exit, ...output });
+    });
     // A helper may answer, or die, without reading.
     child.stdin.on("error", () => {});
     child.stdin.end(`${input}\n`);

@@ -69,7 +69,11 @@ export class Attempts {
     this.#policy.onRetry?.(error.message);
     // Full waits would make all layers of an image come back in the same moment.
     const wait = Math.min(maxDelayMs, baseDelayMs * 2 ** (this.#failed - 1)) * (0.5 + Math.random() / 2);
-    await sleep(Math.max(wait, Math.min(error.retryAfterMs ?? 0, maxRetryAfterMs)), this.#signal);
+    try {
+      await sleep(Math.max(wait, Math.min(error.retryAfterMs ?? 0, maxRetryAfterMs)), this.#signal);
+    } finally {
+      this.#signal?.throwIfAborted();
+    }
   }
 }
 
