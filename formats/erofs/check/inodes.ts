@@ -63,6 +63,13 @@ export class InodeChecker {
     for (const { name } of xattrs ?? [])
       if (name.length > XATTR_NAME_MAX)
         this.#problems.add(place, "erofs_xattr_entry.nameLen", inode.xattrOffset, `a name of ${name.length} bytes`);
+    if (inode.xattrIcount === 1)
+      this.#problems.add(
+        place,
+        "erofs_inode.xattrIcount",
+        inode.offset,
+        "found 1, a body without xattrs: Linux refuses it",
+      );
     if (this.#strict) this.#checkReserved(inode, place);
     switch (inode.mode & S_IFMT) {
       case S_IFREG:

@@ -115,3 +115,9 @@ test("long prefixes with an unknown base, of no length, or in the packed inode a
   patchSuperblock(image, "packedNid", 40);
   assertFormatError(() => open(image), "xattr prefixes", /packed inode/);
 });
+
+test("padding entries are passed over", () => {
+  const { image, reader, inode, body } = oneInline();
+  image.set([0, 0, 8, 0], body + 12);
+  assert.deepEqual(reader.xattrs(inode), []);
+});

@@ -5,9 +5,10 @@ import type { Budget, Image } from "./image.ts";
 import type { ErofsInode } from "./inode.ts";
 import { xattrName } from "./xattr-names.ts";
 
-/** A shared xattr and the bytes that its entry takes. */
+/** An xattr and the bytes that its entry takes. */
 interface Entry {
-  readonly xattr: Xattr;
+  /** Null for padding: mkfs.erofs --root-xattr-isize fills up with entries of index 0 and no name. */
+  readonly xattr: Xattr | null;
   readonly bytes: number;
 }
 
@@ -62,11 +63,12 @@ export class XattrReader {
     const xattrs: Xattr[] = [];
     for (let i = 0; i < sharedCount; i++, at += 4) {
       const page = this.#image.pages.at(at, 4);
-      xattrs.push(this.#sharedEntry(page.dv.getUint32(at - page.start, true), at).xattr);
+      const { xattr } = this.#sharedEntry(page.dv.getUint32(at - page.start, true), at);
+      if (xattr !== null) xattrs.push(xattr);
     }
     while (at < end) {
       const entry = this.#entry(at, end);
-      xattrs.push(entry.xattr);
+      if (entry.xattr !== null) xattrs.push(entry.xattr);
       at += entry.bytes;
     }
     return sortUnique(xattrs, start);
@@ -106,6 +108,7 @@ export class XattrReader {
         at,
         `a name of ${nameLen} and a value of ${valueSize} bytes do not fit in the ${end - at} bytes left`,
       );
+    if (nameIndex === 0 && nameLen === 0) return { xattr: null, bytes };
     const data = this.#image.pages.bytes(at + XattrEntry.size, nameLen + valueSize);
     const name = xattrName(this.#image.xattrPrefixes, nameIndex, data.toString("latin1", 0, nameLen), at);
     return { xattr: { name, value: data.toString("latin1", nameLen) }, bytes };
