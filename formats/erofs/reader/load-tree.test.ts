@@ -66,10 +66,10 @@ function redirect(image: Buffer, path: string, target: string): void {
 }
 
 for (const [what, path, target, detail] of [
-  ["a cycle", "/a/b/c", "/a", /a directory that has another name already/],
-  ["a directory below itself", "/a/b/c", "/a/b", /a directory that has another name already/],
-  ["the root below itself", "/a/b", "/", /a directory that has another name already/],
-  ["a directory with two parents", "/z", "/a/b", /a directory that has another name already/],
+  ["a cycle", "/a/b/c", "/a", /has another name already and is a directory/],
+  ["a directory below itself", "/a/b/c", "/a/b", /has another name already and is a directory/],
+  ["the root below itself", "/a/b", "/", /has another name already and is a directory/],
+  ["a directory with two parents", "/z", "/a/b", /has another name already and is a directory/],
   ["a wrong .", "/a/.", "/z", /found \d+ for \. or \.\./],
   ["a wrong ..", "/a/b/..", "/", /found \d+ for \. or \.\./],
 ] as const)
@@ -78,6 +78,12 @@ for (const [what, path, target, detail] of [
     redirect(image, path, target);
     assertFormatError(() => open(image).toTree(), "erofs_dirent.nid", detail);
   });
+
+test("a second name of a file whose link count is 1 is refused", () => {
+  const image = imageOf(dir({ a: file(0), b: file(0) }));
+  redirect(image, "/b", "/a");
+  assertFormatError(() => open(image).toTree(), "erofs_dirent.nid", /or has a link count of 1/);
+});
 
 test("an entry whose type is not the inode's is refused", () => {
   const image = imageOf(dir({ a: dir(), f: file(0) }));
@@ -108,7 +114,8 @@ test("a nest of 20,000 directories needs no stack", () => {
 
 test("a thousand directories over the same bytes are more than the image can hold", () => {
   const names = Array.from({ length: 1000 }, (_, i) => `d${i.toString().padStart(3, "0")}`);
-  const big = dir(Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`file-${i}`, file(0)])));
+  const linked = file(0);
+  const big = dir(Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [`file-${i}`, linked])));
   const image = imageOf(dir({ big, ...Object.fromEntries(names.map((name) => [name, dir()])) }));
   const reader = open(image);
   const { u, size } = reader.inode(reader.resolve("/big"));

@@ -15,6 +15,7 @@ import { chunkArray, mapExtents, PRIMARY_DEVICE } from "./extents.ts";
 import { flatContent, inlineTail } from "./flat.ts";
 import { Budget, type Image } from "./image.ts";
 import { decodeInode, ErofsInode } from "./inode.ts";
+import { NidSet } from "./nid-set.ts";
 import { readSymlink } from "./symlink.ts";
 import { XattrReader } from "./xattrs.ts";
 
@@ -55,15 +56,19 @@ class TreeLoader {
   readonly #image: Image;
   readonly #budget: Budget;
   readonly #xattrs: XattrReader;
-  readonly #byNid = new Map<number, Inode>();
+  readonly #seen = new NidSet();
+  /** Inodes with several names. */
+  readonly #linked = new Map<number, Inode>();
   /** Directories still to read, in the order found, since their inodes and blocks tend to lie in that order. */
   readonly #pending: PendingDirectory[] = [];
   readonly #block = new DirBlock();
   /** The inode being decoded; a directory keeps it. */
   #onDisk = new ErofsInode();
   #direntsLeft = MAX_DIRENTS;
-  /** Extents of the file being decoded. */
-  #extents: Extent[] = [];
+  /** Extents of the file being decoded, and how many there are, in all and in the image itself. */
+  readonly #extents: Extent[] = [];
+  #extentCount = 0;
+  #primaryCount = 0;
   readonly #primaryBlob: number;
   #usesPrimary = false;
   readonly #inlineLimitBytes: number;
@@ -78,6 +83,7 @@ class TreeLoader {
 
   load(): Tree {
     const { rootNid } = this.#image.superblock;
+    this.#seen.add(rootNid);
     const root = this.#inode(rootNid, rootNid);
     if (root.children === null)
       throw new FormatError("ERR_BAD_VALUE", "erofs_super_block.rootNid", 0, `nid ${rootNid} is no directory`);
@@ -118,15 +124,7 @@ class TreeLoader {
 
   /** The inode of entry `i` of the block at hand. */
   #child(nid: number, parentNid: number, i: number): Inode {
-    let child = this.#byNid.get(nid);
-    if (child === undefined) child = this.#inode(nid, parentNid);
-    else if (child.children !== null)
-      throw new FormatError(
-        "ERR_BAD_VALUE",
-        "erofs_dirent.nid",
-        this.#block.direntOffset(i),
-        `found ${nid}, a directory that has another name already`,
-      );
+    const child = this.#seen.add(nid) ? this.#inode(nid, parentNid) : this.#linkedInode(nid, i);
     const fileType = this.#block.fileType(i);
     if (fileType !== fileTypeOf(child.mode))
       throw new FormatError(
@@ -136,6 +134,18 @@ class TreeLoader {
         `found ${fileType}, the mode of nid ${nid} is 0${child.mode.toString(8)}`,
       );
     return child;
+  }
+
+  /** The inode of a further name. */
+  #linkedInode(nid: number, i: number): Inode {
+    const inode = this.#linked.get(nid);
+    if (inode !== undefined) return inode;
+    throw new FormatError(
+      "ERR_BAD_VALUE",
+      "erofs_dirent.nid",
+      this.#block.direntOffset(i),
+      `found ${nid}, which has another name already and is a directory or has a link count of 1`,
+    );
   }
 
   #inode(nid: number, parentNid: number): Inode {
@@ -163,7 +173,7 @@ class TreeLoader {
         inode.rdevMajor = onDisk.rdevMajor;
         inode.rdevMinor = onDisk.rdevMinor;
     }
-    this.#byNid.set(nid, inode);
+    if (onDisk.nlink > 1 && inode.children === null) this.#linked.set(nid, inode);
     return inode;
   }
 
@@ -172,16 +182,18 @@ class TreeLoader {
     if (onDisk.size === 0) return;
     const array = chunkArray(this.#image, onDisk);
     if (array !== null) this.#budget.claim(array.bytes, "chunk array", array.offset);
-    this.#extents = [];
+    this.#extentCount = 0;
+    this.#primaryCount = 0;
     mapExtents(this.#image, onDisk, this.#addExtent);
-    const inPrimary = this.#extents.every((extent) => extent.blob === this.#primaryBlob);
-    if (array === null && inPrimary && onDisk.size <= this.#inlineLimitBytes) {
+    const allPrimary = this.#primaryCount === this.#extentCount;
+    if (array === null && allPrimary && onDisk.size <= this.#inlineLimitBytes) {
       this.#budget.claim(onDisk.size, "inline data", onDisk.offset);
       inode.inlineData = flatContent(this.#image, onDisk);
       return;
     }
-    if (this.#extents.length > 0) inode.extents = this.#extents;
-    this.#usesPrimary ||= this.#extents.some((extent) => extent.blob === this.#primaryBlob);
+    // A copy of exact size: an array that grew by push keeps room for 17.
+    if (this.#extentCount > 0) inode.extents = this.#extents.slice(0, this.#extentCount);
+    if (this.#primaryCount > 0) this.#usesPrimary = true;
     const tail = inlineTail(this.#image, onDisk);
     this.#budget.claim(tail.length, "inline data", onDisk.tailOffset);
     if (tail.length > 0) inode.inlineData = tail;
@@ -189,7 +201,8 @@ class TreeLoader {
 
   readonly #addExtent = (device: number, startBlock: number, blocks: number): void => {
     const blob = device === HOLE ? HOLE : device === PRIMARY_DEVICE ? this.#primaryBlob : device - 1;
-    this.#extents.push({ blob, startBlock, blocks });
+    if (device === PRIMARY_DEVICE) this.#primaryCount++;
+    this.#extents[this.#extentCount++] = { blob, startBlock, blocks };
   };
 
   #blobs(): BlobRef[] {
