@@ -72,6 +72,16 @@ test("a rewind into a hole, or before it, makes it content", async () => {
   }
 });
 
+test("holes that are hashed late, from the file, are zeros", async () => {
+  const writer = store.createBlob();
+  for (let i = 1; i <= 30; i++) {
+    writer.begin(SEGMENT_BYTES);
+    writer.write(Buffer.alloc((i % 3) * 700_000 + 10_000, i));
+  }
+  assert.ok(writer.syncWrites > 10);
+  assert.equal(await store.verifyBlob((await writer.finish())!.digestHex), "good");
+});
+
 test("every buffer goes back to the pool", async () => {
   let out = 0;
   class CountingPool extends BufferPool {

@@ -12,8 +12,8 @@ import type { Segment, Segments } from "./segments.ts";
  *     └────────── segments of 2 MiB, each in a buffer until its write has completed ──────┘
  *
  * Invariants
- * - A segment is hashed and handed to the disk once, in order, when all of it lies RETAIN_BYTES behind: `rewind` never
- *   reaches it, so the hash never has to forget.
+ * - A segment is hashed and written once, in order, when all of it lies RETAIN_BYTES behind: `rewind` never reaches it, so
+ *   the hash never has to forget. Both happen on the thread pool; this thread only copies.
  * - No byte is lost and memory stays bounded whatever the caller does: who never drains makes `write` wait for the disk
  *   (synchronously) once BUFFERS buffers are in use.
  * - Every byte up to the final size is content: a hole reads as zeros and is hashed as zeros, it just is not written.
@@ -163,8 +163,7 @@ export class BlobWriter {
       this.begin(SEGMENT_BYTES);
       this.#state = "finishing";
       const segments = this.#segments;
-      while (segments.inFlight > 0 || segments.floorIndex <= this.#currentIndex) {
-        segments.flush(this.#currentIndex);
+      for (segments.flush(this.#currentIndex); segments.busy; segments.flush(this.#currentIndex)) {
         await segments.completion();
         if (segments.failure) throw segments.failure;
       }
@@ -172,6 +171,7 @@ export class BlobWriter {
       const digestHex = segments.digestHex();
       await this.#commit.done(this.#file, digestHex, size);
       this.#state = "closed";
+      segments.free();
       return { digestHex, size, blocks: size / BLOCK_SIZE, dataBlocks };
     } catch (error) {
       await this.abort();
@@ -183,8 +183,8 @@ export class BlobWriter {
   async abort(): Promise<void> {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    while (this.#segments.inFlight > 0) await this.#segments.completion();
-    this.#segments.dropAll();
+    while (this.#segments.busy) await this.#segments.completion();
+    this.#segments.free();
     this.#commit.drop(this.#file);
   }
 

@@ -62,11 +62,11 @@ export class StoreLock {
 
 /**
  * Runs `work` while nobody else, in any process or thread, runs work under the same lock file, which exists only
- * meanwhile.
- * @throws StoreError, and whatever `work` throws
+ * meanwhile. `signal` ends the wait, not the work.
+ * @throws StoreError; the reason of `signal`; whatever `work` throws
  */
-export async function withFileLock<T>(path: string, work: () => Promise<T>): Promise<T> {
-  const fd = await lockFile(path);
+export async function withFileLock<T>(path: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  const fd = await lockFile(path, signal);
   try {
     return await work();
   } finally {
@@ -76,14 +76,15 @@ export async function withFileLock<T>(path: string, work: () => Promise<T>): Pro
   }
 }
 
-async function lockFile(path: string): Promise<number> {
+async function lockFile(path: string, signal?: AbortSignal): Promise<number> {
   for (;;) {
     const fd = openLockFile(path);
     try {
-      await flock(fd, "exclusive");
+      await flock(fd, "exclusive", signal && { signal });
       if (isStill(fd, path)) return fd;
     } catch (error) {
       closeSync(fd);
+      signal?.throwIfAborted();
       throw storeError(error, path, "locking");
     }
     closeSync(fd);

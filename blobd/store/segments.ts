@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
+import { type Sha256, sha256 } from "../sys/index.ts";
 import type { BlobFile } from "./blob-file.ts";
 import { type BufferPool, SEGMENT_BYTES } from "./buffer-pool.ts";
-import type { StoreError } from "./errors.ts";
+import { type StoreError, storeError } from "./errors.ts";
 
 /** 2 MiB of a blob in memory. */
 export interface Segment {
@@ -10,35 +10,41 @@ export interface Segment {
   dataBytes: number;
 }
 
-/** The part of crypto.Hash used here. */
-export interface Hasher {
-  update(bytes: Uint8Array): unknown;
-  digest(encoding: "hex"): string;
-}
-
 /**
- * The segments of a blob that are in memory, and their way to the disk: each is hashed and written once, in order of
- * index, and its buffer is kept until that write has completed.
+ * The segments of a blob that are in memory, and their way to hash and disk.
+ *
+ *     ... hashed │ flushed: being written, being hashed or waiting for it │ the writer's: filled or retained
+ *          hashedIndex                                              floorIndex
+ *
+ * Each is written once and hashed once, in order, both on libuv's thread pool; its buffer is free again when both are
+ * done. When all buffers are in use, one is written at once by this thread instead; if its turn to be hashed has not
+ * come, it is read back when it does, so that memory stays bounded even if the event loop never runs.
  */
 export class Segments {
   readonly #file: BlobFile;
   readonly #pool: BufferPool;
-  readonly #hash: Hasher;
-  /** By index: those before `floorIndex` are in flight, the others still the writer's. */
+  readonly #hash: Sha256;
+  /** By index. */
   readonly #live = new Map<number, Segment>();
+  /** Of each flushed segment in memory: how many of writing and hashing are still to end. */
+  readonly #steps = new Map<number, number>();
+  /** Segments written before they were hashed, and their data bytes. */
+  readonly #unhashed = new Map<number, number>();
   #floorIndex = 0;
-  #inFlight = 0;
+  #hashedIndex = 0;
+  #hashing = false;
+  #writing = 0;
   #syncWrites = 0;
   #failure: StoreError | undefined;
   #waiting: (() => void)[] = [];
 
-  constructor(file: BlobFile, pool: BufferPool, hash: Hasher = createHash("sha256")) {
+  constructor(file: BlobFile, pool: BufferPool, hash: Sha256 = sha256()) {
     this.#file = file;
     this.#pool = pool;
     this.#hash = hash;
   }
 
-  /** The first segment neither hashed nor handed to the disk. */
+  /** The first segment not flushed. */
   get floorIndex(): number {
     return this.#floorIndex;
   }
@@ -48,8 +54,9 @@ export class Segments {
     return this.#failure;
   }
 
-  get inFlight(): number {
-    return this.#inFlight;
+  /** Whether something runs on the thread pool: buffers and file must stay. */
+  get busy(): boolean {
+    return this.#hashing || this.#writing > 0;
   }
 
   get freeBuffers(): number {
@@ -80,68 +87,126 @@ export class Segments {
     this.#live.delete(index);
   }
 
-  dropAll(): void {
-    for (const index of [...this.#live.keys()]) this.drop(index);
-  }
-
-  /** Hashes segments up to `lastIndex` and starts writing them, as many as may be in flight. */
+  /** Starts writing segments up to `lastIndex`, as many as may be on their way. */
   flush(lastIndex: number): void {
-    while (this.#floorIndex <= lastIndex && this.#inFlight < MAX_IN_FLIGHT) {
+    while (this.#floorIndex <= lastIndex && this.#steps.size < MAX_FLUSHED) {
       const index = this.#floorIndex++;
-      this.#inFlight++;
-      this.#file.write(this.#hashed(index), index * SEGMENT_BYTES).then(
-        () => this.#completed(index),
-        (error: StoreError) => {
-          this.#failure ??= error;
-          this.#completed(index);
-        },
-      );
+      this.#steps.set(index, 2);
+      void this.#write(index, this.#live.get(index)!);
     }
+    void this.#hashAll();
   }
 
-  /** Resolves when one of the writes in flight has ended, well or not (`failure`). */
+  /** Resolves when a step of something on the thread pool has ended, well or not (`failure`). */
   completion(): Promise<void> {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** The digest of all segments, after the last. */
   digestHex(): string {
-    return this.#hash.digest("hex");
+    if (this.#hashedIndex !== this.#floorIndex) throw new Error("Segments: digest before the last hash");
+    return this.#hash.digestHex();
   }
 
-  #flushOneSync(): void {
-    const index = this.#floorIndex++;
-    this.#syncWrites++;
+  /** Gives all memory back. Not while `busy`. */
+  free(): void {
+    for (const index of [...this.#live.keys()]) this.drop(index);
+    this.#hash.free();
+  }
+
+  async #write(index: number, segment: Segment): Promise<void> {
+    this.#writing++;
     try {
-      this.#file.writeSync(this.#hashed(index), index * SEGMENT_BYTES);
+      await this.#file.write(dataOf(segment), index * SEGMENT_BYTES);
     } catch (error) {
-      this.#failure = error as StoreError;
-      throw error;
+      this.#fail(error);
+    }
+    this.#writing--;
+    this.#stepEnded(index);
+  }
+
+  /** Hashes flushed segments in order, until there is none. */
+  async #hashAll(): Promise<void> {
+    if (this.#hashing) return;
+    this.#hashing = true;
+    for (; this.#hashedIndex < this.#floorIndex; this.#hashedIndex++) {
+      const index = this.#hashedIndex;
+      try {
+        const dataBytes = this.#unhashed.get(index);
+        if (dataBytes === undefined) await this.#hash.updateAsync(this.#live.get(index)!.bytes);
+        else await this.#hashFromFile(index, dataBytes);
+      } catch (error) {
+        this.#fail(error);
+      }
+      this.#stepEnded(index);
+    }
+    this.#hashing = false;
+    this.#wake();
+  }
+
+  async #hashFromFile(index: number, dataBytes: number): Promise<void> {
+    this.#unhashed.delete(index);
+    const bytes = this.#pool.take();
+    try {
+      this.#file.readSync(bytes.subarray(0, dataBytes), index * SEGMENT_BYTES);
+      bytes.fill(0, dataBytes);
+      await this.#hash.updateAsync(bytes);
     } finally {
-      this.drop(index);
+      this.#pool.give(bytes);
     }
   }
 
-  /** Takes the segment into the hash; returns what of it has to be written. */
-  #hashed(index: number): Uint8Array {
-    const { bytes, dataBytes } = this.#live.get(index)!;
-    this.#hash.update(bytes);
-    return dataBytes === SEGMENT_BYTES ? bytes : bytes.subarray(0, dataBytes);
+  #flushOneSync(): void {
+    const index = this.#floorIndex;
+    const segment = this.#live.get(index)!;
+    this.#syncWrites++;
+    try {
+      this.#file.writeSync(dataOf(segment), index * SEGMENT_BYTES);
+    } catch (error) {
+      this.#fail(error);
+      throw error;
+    }
+    this.#floorIndex++;
+    if (!this.#hashing && this.#hashedIndex === index) {
+      this.#hash.update(segment.bytes);
+      this.#hashedIndex++;
+    } else {
+      this.#unhashed.set(index, segment.dataBytes);
+    }
+    this.drop(index);
   }
 
-  #completed(index: number): void {
-    this.#inFlight--;
-    this.drop(index);
+  #stepEnded(index: number): void {
+    const left = (this.#steps.get(index) ?? 0) - 1;
+    if (left === 0) {
+      this.#steps.delete(index);
+      this.drop(index);
+    } else if (left > 0) {
+      this.#steps.set(index, left);
+    }
+    this.#wake();
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= storeError(error, this.#file.path, "writing");
+  }
+
+  #wake(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const wake of waiting) wake();
   }
 }
 
-/** Writes on their way at once. One fills the disk's queue; the second hides the time between two. */
-const MAX_IN_FLIGHT = 2;
+/** What of a segment has to be written. */
+function dataOf({ bytes, dataBytes }: Segment): Uint8Array {
+  return dataBytes === SEGMENT_BYTES ? bytes : bytes.subarray(0, dataBytes);
+}
+
+/** Segments on their way at once. One write fills the disk's queue; the others are hashed meanwhile, or wait for it. */
+const MAX_FLUSHED = 3;
 /**
- * Buffers per writer (16 MiB): one being filled, two retained, two in flight, and three for what a caller writes
+ * Buffers per writer (16 MiB): one being filled, two retained, three on their way, and two for what a caller writes
  * before it drains: 1 MiB of tar full of tiny files is 4 MiB of blob.
  */
 const BUFFERS = 8;

@@ -249,6 +249,16 @@ test("work under one layer lock runs one at a time, also between handles of one 
   other.close();
 });
 
+test("waiting for a layer lock can be given up", async () => {
+  const abort = new AbortController();
+  await store.withLayerLock(KEY, async () => {
+    const waiting = store.withLayerLock(KEY, async () => assert.fail("not while it is held"), abort.signal);
+    setTimeout(() => abort.abort(new Error("interrupted")), 5);
+    await assert.rejects(waiting, /interrupted/);
+  });
+  assert.equal(await store.withLayerLock(KEY, async () => "free"), "free");
+});
+
 test("the default place follows the settings, then the user", () => {
   assert.equal(defaultStoreRoot({ EROFSIFY_STORE: "/s" }, 0), "/s");
   assert.equal(defaultStoreRoot({ XDG_DATA_HOME: "/d" }, 0), "/var/lib/erofsify");

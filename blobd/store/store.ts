@@ -138,11 +138,11 @@ export class Store {
 
   /**
    * Runs `work` while nobody else, in any process or thread, runs work for the same key. Look the layer up again first
-   * thing: the one we waited for has probably converted it. The lock is not reentrant.
-   * @throws StoreError, and whatever `work` throws
+   * thing: the one we waited for has probably converted it. The lock is not reentrant. `signal` ends the wait.
+   * @throws StoreError; the reason of `signal`; whatever `work` throws
    */
-  withLayerLock<T>(key: string, work: () => Promise<T>): Promise<T> {
-    return withFileLock(this.#paths.keyLock(key), work);
+  withLayerLock<T>(key: string, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return withFileLock(this.#paths.keyLock(key), work, signal);
   }
 
   /** Starts a blob. @throws StoreError */

@@ -44,11 +44,12 @@ export type Native<T extends Signatures> = {
 
 /**
  * Opens a shared library and finds the functions of `signatures` in it.
+ * @param file the library; null for what is linked into the running program.
  * @param symbols the exported names of functions that are called differently here.
  * @throws Error when the library or one of the functions is missing.
  */
 export function loadLibrary<const T extends Signatures>(
-  file: string,
+  file: string | null,
   signatures: T,
   symbols: Readonly<Record<string, string>> = {},
 ): Native<T> {
@@ -64,7 +65,10 @@ export function loadLibrary<const T extends Signatures>(
 }
 
 /** `loadLibrary` at most once a thread, or null where the library is not installed. */
-export function optionalLibrary<const T extends Signatures>(file: string, signatures: T): () => Native<T> | null {
+export function optionalLibrary<const T extends Signatures>(
+  file: string | null,
+  signatures: T,
+): () => Native<T> | null {
   let library: Native<T> | null | undefined;
   return () => {
     if (library === undefined)
