@@ -5,8 +5,8 @@
 #   make-image.sh bench    about 400 MB, for benchmarks
 #
 # The image's tag is `latest`. Its layers: a minimal Debian; tools on top; and changes to both: files and directories
-# removed, an opaque directory, a hard link to a lower layer's file, a file capability, a fifo, a device, a name that is
-# not UTF-8, a large, a sparse and a duplicate file. umoci makes the layout, so its manifest has no mediaType field.
+# removed, an opaque directory, a file capability, a fifo, a device, a name that is not UTF-8, a large, a sparse and a
+# duplicate file, and in `small` a hard link to a lower layer's file. umoci makes the layout, so its manifest has no mediaType field.
 # The layout is kept in ${EROFSIFY_CACHE:-/var/cache/erofsify}/images until the recipe changes. Needs root.
 set -euo pipefail
 
@@ -82,14 +82,19 @@ make_top() {
   echo "an island" | dd of="$top/srv/demo/sparse" bs=1M seek=32 conv=notrunc status=none
   touch -d "1969-12-31 23:59:58.5 UTC" "$top/srv/demo/fifo"
   make_layer "$top" top
-  # A hard link to a file of the layer below: archived together, then the file itself is taken out of the archive.
-  mkdir -p "$work/link/usr/bin" "$work/link/usr/lib"
-  cp -a "$work/merged/usr/bin/git" "$work/link/usr/bin/git"
-  ln "$work/link/usr/bin/git" "$work/link/usr/lib/git-hard-link"
-  tar --create --file "$work/link.tar" --directory "$work/link" --format=ustar --numeric-owner \
+}
+
+# Adds to the top layer a hard link to a file of the layer below: both are archived, then the file is taken out again.
+# containerd 2.1 cannot unpack such a link, so the image that it is measured with goes without.
+add_lower_link() {
+  local link=$work/link
+  mkdir -p "$link"/usr/{bin,lib}
+  cp -a "$work/merged/usr/bin/git" "$link/usr/bin/git"
+  ln "$link/usr/bin/git" "$link/usr/lib/git-hard-link"
+  tar --create --file "$link.tar" --directory "$link" --format=ustar --numeric-owner \
     ./usr/bin/git ./usr/lib/git-hard-link
-  tar --delete --file "$work/link.tar" ./usr/bin/git
-  tar --concatenate --file "$work/top.tar" "$work/link.tar"
+  tar --delete --file "$link.tar" ./usr/bin/git
+  tar --concatenate --file "$work/top.tar" "$link.tar"
 }
 
 make_layout() {
@@ -110,19 +115,23 @@ clean_up() {
 variant=${1:-}
 case $variant in small | bench) ;; *) die "usage: make-image.sh small|bench" ;; esac
 layout=$(layout_of "$variant")
-if [[ -e $layout ]]; then echo "$layout"; exit 0; fi
+if [[ -e $layout ]]; then touch "$layout" 2>/dev/null || true; echo "$layout"; exit 0; fi
 [[ $EUID == 0 ]] || die "needs root to make $layout"
+# In a mount namespace of its own, so that a killed run leaves no mount behind.
+[[ ${in_namespace:-} ]] || in_namespace=1 exec unshare --mount --propagation private -- "$0" "$variant"
 mkdir -p "$cache"
 exec {lock}>"$cache/.lock"
 flock "$lock"
 if [[ -e $layout ]]; then echo "$layout"; exit 0; fi
 say "making the $variant image"
-rm -rf --one-file-system "$cache"/.building-* "$cache/$variant"-*
+rm -rf --one-file-system "$cache"/.building-*
+find "$cache" -maxdepth 1 -name '*-*' -mtime +7 -exec rm -rf --one-file-system {} + # of older recipes
 work=$(mktemp -d "$cache/.building-XXXXXX")
 trap clean_up EXIT
 make_bottom "$variant"
 make_middle "$variant"
 make_top
+[[ $variant == bench ]] || add_lower_link
 umount "$work/merged"
 make_layer "$work/middle" middle
 make_layout
