@@ -13,7 +13,7 @@ for (const engine of GZIP_ENGINES) {
 
   test(`${engine}: empty, small and large members, stored and compressed`, async () => {
     for (const content of [Buffer.alloc(0), hello, big])
-      for (const level of [0, 1, 9]) {
+      for (const level of [0, 1]) {
         const stream = member(content, { level });
         assert.deepEqual(await collect(gunzip(chunks(stream, 65536), engine)), content);
       }

@@ -37,6 +37,9 @@ export class Source {
   }
 }
 
+/** A decoder that waits is given a piece once it has this many bytes; one that does not wait gets full pieces. */
+const HASTY_BYTES = 128 << 10;
+
 /** Bytes before each piece of input that repeat the end of the piece before it (see `Decoder.inputLeft`). */
 const HEADROOM = 8;
 
@@ -52,6 +55,8 @@ export class InputPieces {
   /** What is left of the current chunk. */
   #rest: Uint8Array = new Uint8Array(0);
   #closed = false;
+  /** Whether the decoder is waiting for the next piece. */
+  #wanted = false;
   #next: Promise<number>;
 
   /** The current piece: `bytes` from `pos` to `end` are still to be used. */
@@ -81,7 +86,9 @@ export class InputPieces {
    * @throws what the source throws.
    */
   async advance(): Promise<boolean> {
+    this.#wanted = true;
     const end = await this.#next;
+    this.#wanted = false;
     if (this.#closed || end === HEADROOM) return false;
     const last = this.bytes;
     const lastEnd = this.end;
@@ -112,6 +119,7 @@ export class InputPieces {
     let end = HEADROOM;
     while (end < this.#size) {
       if (this.#rest.length === 0) {
+        if (this.#wanted && end - HEADROOM >= HASTY_BYTES) break;
         const chunk = await this.#source.next();
         if (chunk === null || this.#closed) break;
         this.#rest = chunk;
