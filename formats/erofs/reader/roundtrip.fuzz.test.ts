@@ -30,6 +30,15 @@ test("random trees come back from an image as they were, and the image checks cl
   }
 });
 
+test("an image of many pages reads the same from a source that copies, as a file does", () => {
+  const tree = randomTree(77, 40_000);
+  const memory = bytesSource(writeErofs(tree, { layout: "devices" }).meta);
+  assert.ok(memory.size > 4 * 256 * 1024, `${memory.size} bytes are several pages`);
+  const copying = { size: memory.size, read: (offset: number, length: number) => memory.read(offset, length).slice() };
+  assert.deepEqual(fullDump(openErofs(copying).toTree()), fullDump(tree));
+  assert.deepEqual(checkErofs(copying, { strict: true }).problems, []);
+});
+
 test("single look-ups agree with the whole tree", () => {
   for (const seed of SEEDS.slice(0, 15)) {
     const tree = randomTree(seed, 300);
