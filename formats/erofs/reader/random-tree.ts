@@ -61,7 +61,7 @@ export function randomTree(seed: number, maxInodes: number): Tree {
   const directories = [root];
   const files: Inode[] = [];
   for (let left = random.below(maxInodes); left > 0; left--) {
-    const parent = random.of(directories.slice(-5)).children!;
+    const parent = random.of(random.chance(50) ? directories : directories.slice(-5)).children!;
     const name = random.chance(80) ? random.bytes(20, "abcxyz.-_0") : random.bytes(255, NAME_BYTES);
     if (name === "." || name === ".." || parent.has(name)) continue;
     const inode = random.chance(10) && files.length > 0 ? random.of(files) : randomInode(random);
