@@ -38,7 +38,7 @@ export interface ImageRecord {
   /** The image's OCI config. */
   readonly config: unknown;
   readonly stats: RecordStats;
-  /** Milliseconds since 1970. */
+  /** When a conversion last ended in this image, in milliseconds since 1970. */
   readonly createdMs: number;
 }
 

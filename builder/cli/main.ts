@@ -149,3 +149,5 @@ try {
     process.exitCode = exitCodeOf(error);
   }
 }
+// Connections kept alive for another request would hold the process for a while. Output to files and pipes is written.
+process.exit();

@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { type ImageRecord, type LayerRecord, recordKey, Store } from "../../blobd/store/index.ts";
 import type { LayerOptions } from "../layer/index.ts";
-import { formatSource, type ResolvedImage, resolveImage, type SourceSpec } from "../sources/index.ts";
-import type { LayerJob, StoredLayer } from "./layer-job.ts";
-import { convertLayers } from "./layer-pool.ts";
-import { mergeImage } from "./merge-image.ts";
+import { formatSource, type LayerInfo, type ResolvedImage, resolveImage, type SourceSpec } from "../sources/index.ts";
+import { findLayer, type LayerJob, type StoredLayer } from "./layer-job.ts";
+import { convertLayers, type PoolObserver } from "./layer-pool.ts";
+import { LayerTrees, mergeImage } from "./merge-image.ts";
 import type { ProgressListener } from "./progress.ts";
 
 export interface ConvertOptions {
@@ -61,8 +61,15 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
       reference: image.reference,
       layers: image.layers.map(({ digest, size }) => ({ digest: digest ?? "directory", size })),
     });
-    const stored = await storeLayers(image, options, onProgress, signal);
-    const { key, record, cached } = await storeImage(store, image, stored, onProgress);
+    const trees = new LayerTrees(store);
+    const stored = await storeLayers(
+      store,
+      image,
+      options,
+      { onProgress, onLayer: ({ record }) => trees.load(record) },
+      signal,
+    );
+    const { key, record, cached } = await storeImage(store, image, stored, trees, onProgress);
     const layers = image.layers.map(({ digest, size }, index) => {
       const { record, cached } = stored[index] as StoredLayer;
       return { digest: digest ?? record.layerDigest, size, record, cached };
@@ -75,37 +82,41 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
 
 /** All layers of the image in the store, in its order. A layer that the image has twice is converted once. */
 async function storeLayers(
+  store: Store,
   image: ResolvedImage,
   options: ConvertOptions,
-  onProgress: ProgressListener,
+  observer: PoolObserver,
   signal: AbortSignal,
 ): Promise<StoredLayer[]> {
-  const firstIndex = new Map<string, number>();
-  const jobs: LayerJob[] = [];
-  for (const [index, layer] of image.layers.entries()) {
-    const id = layer.digest ?? `directory ${index}`;
-    if (firstIndex.has(id)) continue;
-    firstIndex.set(id, index);
-    jobs.push({
-      index,
-      origin: { spec: image.spec, access: image.access },
-      layer,
-      options: options.layer,
-      maxBlobBytes: options.maxBlobBytes,
-    });
+  const jobs = image.layers.map((layer, index) => layerJob(image, layer, index, options));
+  const stored = new Map<string | null, StoredLayer>();
+  const missing = new Map<string | null, LayerJob>();
+  for (const job of jobs) {
+    const { digest, size } = job.layer;
+    const found = stored.get(digest) ?? (await findLayer(store, job));
+    if (found === undefined) missing.set(digest, job);
+    else {
+      stored.set(digest, found);
+      observer.onProgress({ type: "layer", index: job.index, state: "cached", bytes: size });
+    }
   }
   const threads = options.jobs ?? Math.max(2, availableParallelism());
-  const converted = await convertLayers(jobs, threads, { storeRoot: options.storeRoot }, onProgress, signal);
-  const byIndex = new Map(jobs.map((job, at) => [job.index, converted[at] as StoredLayer]));
-  return image.layers.map(
-    (layer, index) => byIndex.get(firstIndex.get(layer.digest ?? `directory ${index}`) as number) as StoredLayer,
-  );
+  const toConvert = [...missing.values()];
+  const converted = await convertLayers(toConvert, threads, { storeRoot: options.storeRoot }, observer, signal);
+  for (const [at, { layer }] of toConvert.entries()) stored.set(layer.digest, converted[at] as StoredLayer);
+  return image.layers.map(({ digest }) => stored.get(digest) as StoredLayer);
+}
+
+function layerJob(image: ResolvedImage, layer: LayerInfo, index: number, options: ConvertOptions): LayerJob {
+  const { spec, access } = image;
+  return { index, origin: { spec, access }, layer, options: options.layer, maxBlobBytes: options.maxBlobBytes };
 }
 
 async function storeImage(
   store: Store,
   image: ResolvedImage,
   stored: readonly StoredLayer[],
+  trees: LayerTrees,
   onProgress: ProgressListener,
 ): Promise<{ key: string; record: ImageRecord; cached: boolean }> {
   const layerKeys = stored.map(({ key }) => key);
@@ -117,7 +128,7 @@ async function storeImage(
   const references = [formatSource(image.spec)];
   const known = await store.getImage(key);
   if (known !== undefined) {
-    const record = { ...known, references };
+    const record = { ...known, references, createdMs: Date.now() };
     store.putImage(key, record);
     return { key, record, cached: true };
   }
@@ -126,6 +137,7 @@ async function storeImage(
   const merged = await mergeImage(
     store,
     stored.map(({ record }) => record),
+    trees,
   );
   const record: ImageRecord = {
     manifestDigest,

@@ -32,7 +32,7 @@ export interface JobObserver {
 }
 
 /**
- * Finds the layer in the store or converts it. Two processes that want the same layer convert it once.
+ * Converts the layer, unless somebody else has meanwhile. Two processes that want the same layer convert it once.
  * @throws SourceError, FormatError, StoreError; the reason of `signal` when it is aborted
  */
 export async function runLayerJob(
@@ -44,18 +44,29 @@ export async function runLayerJob(
   const { digest } = job.layer;
   if (digest === null) return await convertDirectory(store, job, observer, signal);
   const key = layerKey(digest, job.options);
-  const known = await store.getLayer(key);
-  if (known !== undefined) return finished(key, known, true, observer, job);
   const waiting = setTimeout(() => observer.progress("waiting", 0), WAITING_MS);
-  return await store.withLayerLock(key, async () => {
+  const convert = async (): Promise<StoredLayer> => {
     clearTimeout(waiting);
-    signal.throwIfAborted();
-    const meanwhile = await store.getLayer(key);
-    if (meanwhile !== undefined) return finished(key, meanwhile, true, observer, job);
-    const record = layerRecord(digest, job.layer.diffId, await convertBytes(store, job, observer, signal));
-    store.putLayer(key, record);
-    return finished(key, record, false, observer, job);
-  });
+    const known = await store.getLayer(key);
+    const record = known ?? layerRecord(digest, job.layer.diffId, await convertBytes(store, job, observer, signal));
+    if (known === undefined) store.putLayer(key, record);
+    observer.progress(known === undefined ? "converted" : "cached", job.layer.size);
+    return { key, record, cached: known !== undefined };
+  };
+  try {
+    return await store.withLayerLock(key, convert, signal);
+  } finally {
+    clearTimeout(waiting);
+  }
+}
+
+/** The layer if the store has it. @throws StoreError */
+export async function findLayer(store: Store, job: LayerJob): Promise<StoredLayer | undefined> {
+  const { digest } = job.layer;
+  if (digest === null) return undefined;
+  const key = layerKey(digest, job.options);
+  const record = await store.getLayer(key);
+  return record && { key, record, cached: true };
 }
 
 async function convertBytes(
@@ -91,17 +102,6 @@ async function convertDirectory(
   store.putLayer(key, record);
   observer.progress("converted", record.stats.logicalBytes ?? 0);
   return { key, record, cached: false };
-}
-
-function finished(
-  key: string,
-  record: LayerRecord,
-  cached: boolean,
-  observer: JobObserver,
-  job: LayerJob,
-): StoredLayer {
-  observer.progress(cached ? "cached" : "converted", job.layer.size);
-  return { key, record, cached };
 }
 
 function layerRecord(layerDigest: string, diffId: string | undefined, converted: ConvertedLayer): LayerRecord {

@@ -16,6 +16,13 @@ export class LayerError extends Error {
   }
 }
 
+/** What a conversion hears of its layers. */
+export interface PoolObserver {
+  readonly onProgress: ProgressListener;
+  /** A layer is in the store; called while others are still in work. */
+  onLayer(layer: StoredLayer): void;
+}
+
 /** How long a worker that was told to stop may take to remove what it was writing. */
 const STOP_GRACE_MS = 5000;
 
@@ -29,7 +36,7 @@ export async function convertLayers(
   jobs: readonly LayerJob[],
   threads: number,
   settings: WorkerSettings,
-  onProgress: ProgressListener,
+  observer: PoolObserver,
   signal: AbortSignal,
 ): Promise<StoredLayer[]> {
   const queue = [...jobs].sort((a, b) => a.layer.size - b.layer.size);
@@ -37,10 +44,13 @@ export async function convertLayers(
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
   const workers = Array.from({ length: Math.min(threads, jobs.length) }, async () => {
-    const worker = new LayerWorker(settings, onProgress, either);
+    const worker = new LayerWorker(settings, observer.onProgress, either);
     try {
-      for (let job = queue.pop(); job !== undefined && !either.aborted; job = queue.pop())
-        layers.set(job.index, await worker.convert(job));
+      for (let job = queue.pop(); job !== undefined && !either.aborted; job = queue.pop()) {
+        const layer = await worker.convert(job);
+        layers.set(job.index, layer);
+        observer.onLayer(layer);
+      }
     } catch (error) {
       stop.abort(error);
     } finally {

@@ -110,7 +110,11 @@ async function filesInStore(target: string, store: Store): Promise<ImageFiles> {
   const name = formatSource(parseSource(target));
   const isNamed = ({ key, record }: FoundImage) =>
     key === target || record.manifestDigest === target || record.references.includes(name);
-  const found = store.listImages().find(isNamed);
+  // A tag that moved names several images: the one that was converted last is meant.
+  const [found] = store
+    .listImages()
+    .filter(isNamed)
+    .sort((a, b) => b.record.createdMs - a.record.createdMs);
   const record = found && (await store.getImage(found.key));
   if (record === undefined)
     throw new ImageError(
