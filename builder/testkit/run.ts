@@ -5,7 +5,6 @@ import { text } from "node:stream/consumers";
 export class CommandError extends Error {
   override readonly name = "CommandError";
   readonly status: number | null;
-  readonly stdout: string;
   readonly stderr: string;
 
   constructor(command: string, status: number | null, stdout: string, stderr: string) {
@@ -13,7 +12,6 @@ export class CommandError extends Error {
       `${command} ended with ${status === null ? "a signal" : `status ${status}`}: ${stderr.trim() || stdout.trim()}`,
     );
     this.status = status;
-    this.stdout = stdout;
     this.stderr = stderr;
   }
 }
