@@ -12,7 +12,7 @@ import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../../forma
  * |---------------|--------------|---------------------------------------------------------|
  * | `mode`        | all          | st_mode in octal, with the file type                    |
  * | `owner`       | all          | `uid:gid`                                               |
- * | `mtime`       | all          | seconds and nanoseconds, `-1.999999999` is 1 ns before 0 |
+ * | `mtime`       | all          | seconds and nanoseconds as stored: `-1.999999999` is 1 ns before 0 |
  * | `nlink`       | all          | st_nlink                                                |
  * | `links`       | hard links   | the first path, in order, of the same inode             |
  * | `size`        | files        | bytes                                                   |
@@ -25,6 +25,7 @@ export type TreeDescription = Map<string, Map<string, string>>;
 
 /** Buffer to read file contents with, in bytes. */
 const READ_BYTES = 1 << 20;
+const NANOS = 1_000_000_000n;
 const SLASH = Buffer.from("/");
 
 /**
@@ -64,7 +65,7 @@ function describeInode(facts: Map<string, string>, stat: BigIntStats): void {
   const type = Number(stat.mode) & S_IFMT;
   facts.set("mode", stat.mode.toString(8));
   facts.set("owner", `${stat.uid}:${stat.gid}`);
-  facts.set("mtime", formatNanos(stat.mtimeNs));
+  facts.set("mtime", formatTime(stat.mtimeNs));
   facts.set("nlink", stat.nlink.toString());
   if (type === S_IFREG) facts.set("size", stat.size.toString());
   if (type === S_IFCHR || type === S_IFBLK) facts.set("rdev", formatDevice(stat.rdev));
@@ -77,9 +78,10 @@ function formatDevice(rdev: bigint): string {
   return `${major}:${minor}`;
 }
 
-function formatNanos(nanos: bigint): string {
-  const digits = (nanos < 0n ? -nanos : nanos).toString().padStart(10, "0");
-  return `${nanos < 0n ? "-" : ""}${digits.slice(0, -9)}.${digits.slice(-9)}`;
+/** The nanoseconds count forwards, before 1970 too. */
+function formatTime(nanos: bigint): string {
+  const fraction = ((nanos % NANOS) + NANOS) % NANOS;
+  return `${(nanos - fraction) / NANOS}.${fraction.toString().padStart(9, "0")}`;
 }
 
 function hashFile(file: Buffer, buffer: Buffer): string {

@@ -20,5 +20,5 @@ export async function fsckErofs(image: string, devices: readonly string[] = [], 
   const extract = extractTo === undefined ? "--extract" : `--extract=${resolve(extractTo)}`;
   const directories = [...files, ...(extractTo === undefined ? [] : [resolve(extractTo)])].map(dirname);
   const binds = [...new Set(directories)].flatMap((directory) => ["--bind", directory]);
-  await run(RUN_IN_LAB, ["--part", "utils", ...binds, "--", "fsck.erofs", extract, "--preserve", ...args]);
+  await run(RUN_IN_LAB, ["--part", "utils", ...binds, "--", "fsck.erofs", extract, "--preserve", "--xattrs", ...args]);
 }

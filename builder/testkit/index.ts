@@ -1,5 +1,6 @@
 /** What tests and benchmarks need of the world: registries, reference unpackers, checkers, mounts and images. */
 export { compareTrees, describeTree, type Exception, type TreeDescription } from "./describe.ts";
+export { describeImage } from "./describe-image.ts";
 export { EDGE_TAG, EDGE_UNPACK_TIMES, edgeLayers, writeEdgeImage } from "./edge-image.ts";
 export { fsckErofs } from "./fsck.ts";
 export { mountImage } from "./mounted.ts";
