@@ -17,8 +17,9 @@ export async function fsckErofs(image: string, devices: readonly string[] = [], 
   const files = [...devices, image].map((file) => resolve(file));
   const args = [...files.slice(0, -1).map((file) => `--device=${file}`), files.at(-1)!];
   await run("fsck.erofs", args);
-  const extract = extractTo === undefined ? "--extract" : `--extract=${resolve(extractTo)}`;
+  const extract =
+    extractTo === undefined ? ["--extract"] : [`--extract=${resolve(extractTo)}`, "--preserve", "--xattrs"];
   const directories = [...files, ...(extractTo === undefined ? [] : [resolve(extractTo)])].map(dirname);
   const binds = [...new Set(directories)].flatMap((directory) => ["--bind", directory]);
-  await run(RUN_IN_LAB, ["--part", "utils", ...binds, "--", "fsck.erofs", extract, "--preserve", "--xattrs", ...args]);
+  await run(RUN_IN_LAB, ["--part", "utils", ...binds, "--", "fsck.erofs", ...extract, ...args]);
 }

@@ -32,10 +32,10 @@ layout_of() {
   echo "$cache/$1-${stamp:0:12}"
 }
 
-# Archives directory $1 as layer $2.
+# Archives directory $1 as layer $2, without what the overlay that collected it notes for itself.
 make_layer() {
   tar --create --file "$work/$2.tar" --directory "$1" --format=posix --sort=name --numeric-owner --sparse \
-    --xattrs --xattrs-include='*' .
+    --xattrs --xattrs-include='*' --xattrs-exclude='trusted.overlay.*' .
 }
 
 # The bottom layer of variant $1: packages in $work/root.
