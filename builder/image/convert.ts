@@ -3,7 +3,14 @@ import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { type ImageRecord, type LayerRecord, recordKey, Store } from "../../blobd/store/index.ts";
 import type { LayerOptions } from "../layer/index.ts";
-import { formatSource, type LayerInfo, type ResolvedImage, resolveImage, type SourceSpec } from "../sources/index.ts";
+import {
+  formatSource,
+  type LayerInfo,
+  type ResolvedImage,
+  releaseImage,
+  resolveImage,
+  type SourceSpec,
+} from "../sources/index.ts";
 import { findLayer, type LayerJob, type StoredLayer } from "./layer-job.ts";
 import { convertLayers, type PoolObserver } from "./layer-pool.ts";
 import { LayerTrees, mergeImage } from "./merge-image.ts";
@@ -68,7 +75,7 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
       options,
       { onProgress, onLayer: ({ record }) => trees.load(record) },
       signal,
-    );
+    ).finally(() => releaseImage(image));
     const { key, record, cached } = await storeImage(store, image, stored, trees, onProgress);
     const layers = image.layers.map(({ digest, size }, index) => {
       const { record, cached } = stored[index] as StoredLayer;

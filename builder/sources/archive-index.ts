@@ -16,29 +16,37 @@ const MAX_LINKS = 8;
  * is passed over by position.
  */
 export class ArchiveIndex {
+  /** The file that is read. */
   readonly path: string;
+  /** What errors call it. */
+  readonly #name: string;
   readonly #members = new Map<string, Member>();
   /** Symbolic and hard links, by the path they point to. */
   readonly #links = new Map<string, string>();
 
-  private constructor(path: string) {
+  private constructor(path: string, name: string) {
     this.path = path;
+    this.#name = name;
   }
 
-  /** @throws SourceError ERR_NOT_FOUND, ERR_IO, ERR_BAD_MANIFEST when it is no tar */
-  static open(path: string): ArchiveIndex {
-    const index = new ArchiveIndex(path);
+  /**
+   * @param path A plain tar.
+   * @param name What it is called, where that is not its path.
+   * @throws SourceError ERR_NOT_FOUND, ERR_IO, ERR_BAD_MANIFEST when it is no tar
+   */
+  static open(path: string, name = path): ArchiveIndex {
+    const index = new ArchiveIndex(path, name);
     let fd: number;
     try {
       fd = openSync(path, "r");
     } catch (error) {
-      throw ioError(path, error);
+      throw ioError(name, error);
     }
     try {
       index.#read(fd);
     } catch (error) {
-      if (!(error instanceof FormatError)) throw ioError(path, error);
-      throw new SourceError("ERR_BAD_MANIFEST", `${path}: ${error.message}`, { cause: error });
+      if (!(error instanceof FormatError)) throw ioError(name, error);
+      throw new SourceError("ERR_BAD_MANIFEST", `${name}: ${error.message}`, { cause: error });
     } finally {
       closeSync(fd);
     }
@@ -62,7 +70,7 @@ export class ArchiveIndex {
       if (++members > MAX_MEMBERS)
         throw new SourceError(
           "ERR_LIMIT",
-          `${this.path}: has more than ${MAX_MEMBERS} members; is it an image archive?`,
+          `${this.#name}: has more than ${MAX_MEMBERS} members; is it an image archive?`,
         );
       this.#add(entry, offset);
       at = offset + Math.ceil(entry.size / BLOCK) * BLOCK;
@@ -96,11 +104,11 @@ export class ArchiveIndex {
    */
   read(path: string, limit: number): Buffer {
     const member = this.find(path);
-    if (member === undefined) throw new SourceError("ERR_NOT_FOUND", `${this.path}: has no member ${path}`);
+    if (member === undefined) throw new SourceError("ERR_NOT_FOUND", `${this.#name}: has no member ${path}`);
     if (member.size > limit)
       throw new SourceError(
         "ERR_LIMIT",
-        `${this.path}: ${path} is ${member.size} bytes long, at most ${limit} are accepted`,
+        `${this.#name}: ${path} is ${member.size} bytes long, at most ${limit} are accepted`,
       );
     return readMemberBytes(this.path, member);
   }

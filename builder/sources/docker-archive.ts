@@ -4,7 +4,6 @@
  * `blobs/sha256/HEX`; they are plain tars by custom, and compressed where Docker keeps images in containerd.
  */
 import {
-  type Compression,
   type Digest,
   formatReference,
   type ImageConfig,
@@ -17,6 +16,7 @@ import {
   parseImageConfig,
   parseReference,
 } from "../../formats/oci/index.ts";
+import { DETECT_BYTES, detectCompression } from "../decompress/index.ts";
 import { type ArchiveIndex, readMemberBytes } from "./archive-index.ts";
 import { checkPlatform, parsed } from "./documents.ts";
 import { SourceError } from "./errors.ts";
@@ -120,7 +120,9 @@ async function describe(
   diffId: Digest,
   signal: AbortSignal | undefined,
 ): Promise<LayerInfo> {
-  const compression = compressionOf(readMemberBytes(archive, { ...member, size: Math.min(4, member.size) }));
+  const compression = detectCompression(
+    readMemberBytes(archive, { ...member, size: Math.min(DETECT_BYTES, member.size) }),
+  );
   const mediaType = compression === "none" ? LAYER_TYPE : `${LAYER_TYPE}.${compression === "gzip" ? "gzip" : "zstd"}`;
   const named = `sha256:${/(?:^|\/)blobs\/sha256\/([0-9a-f]{64})$/.exec(path)?.[1]}`;
   const digest =
@@ -130,11 +132,4 @@ async function describe(
         ? named
         : await hashRange(archive, member.offset, member.size, signal);
   return { digest, size: member.size, mediaType, compression, diffId };
-}
-
-/** By the first bytes: RFC 1952 and RFC 8878 magic numbers. */
-export function compressionOf(start: Uint8Array): Exclude<Compression, "detect"> {
-  if (start[0] === 0x1f && start[1] === 0x8b) return "gzip";
-  if (start[0] === 0x28 && start[1] === 0xb5 && start[2] === 0x2f && start[3] === 0xfd) return "zstd";
-  return "none";
 }

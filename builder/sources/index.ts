@@ -10,6 +10,6 @@ export type { LayerInfo, ResolvedImage } from "./image.ts";
 export { type LayerOrigin, openLayer } from "./open.ts";
 export type { ReadOptions } from "./options.ts";
 export { DEFAULT_RETRY, type RetryPolicy } from "./registry/retry.ts";
-export { resolveImage } from "./resolve.ts";
+export { releaseImage, resolveImage } from "./resolve.ts";
 export { formatSource, hostPlatform, parseSource, type SourceOptions, type SourceSpec } from "./spec.ts";
 export { type WalkOptions, walkDirectory } from "./walk.ts";

@@ -9,6 +9,8 @@ export interface ReadOptions {
   readonly onProgress?: ((receivedBytes: number) => void) | undefined;
   /** How patiently registries are asked again; what is left out is as in DEFAULT_RETRY. */
   readonly retry?: Partial<RetryPolicy> | undefined;
+  /** Most bytes that a compressed image archive may unpack to; default 256 GiB. */
+  readonly maxUnpackedBytes?: number | undefined;
   /** Where proxies, credential files and the settings file are looked up; default process.env. */
   readonly env?: Environment | undefined;
 }

@@ -7,7 +7,13 @@ import { archiveReader, blobPath, directoryReader, layoutStore } from "./layout.
 import { type ReadOptions, registryOptions } from "./options.ts";
 import { resolveRegistry } from "./registry/image.ts";
 import { formatSource, type SourceSpec } from "./spec.ts";
+import { plainArchive, releaseArchive } from "./spool.ts";
 import { describeTarFile, emptyConfig } from "./tar-file.ts";
+
+/** Images may be large, but this is what nobody means. */
+const DEFAULT_MAX_UNPACKED_BYTES = 2 ** 38;
+/** On a disk, where /tmp may be in memory. */
+const DEFAULT_SPOOL_DIRECTORY = "/var/tmp";
 
 /**
  * Finds an image and reads its manifest and config, verified by their digests.
@@ -26,9 +32,9 @@ export async function resolveImage(spec: SourceSpec, options: ReadOptions = {}):
       return { ...fromDocuments(spec, documents), access: { kind: "layout", path: spec.path } };
     }
     case "oci-archive":
-      return resolveOciArchive(spec);
+      return resolveOciArchive(spec, options);
     case "docker-archive":
-      return resolveDockerArchive(spec, options.signal);
+      return resolveDockerArchive(spec, options);
     case "tar": {
       const { layer, identity } = await describeTarFile(spec.path, options.signal);
       return withoutDocuments(spec, layer, { kind: "tar", path: spec.path, identity });
@@ -40,27 +46,51 @@ export async function resolveImage(spec: SourceSpec, options: ReadOptions = {}):
   }
 }
 
-async function resolveOciArchive(spec: SourceSpec & { kind: "oci-archive" }): Promise<ResolvedImage> {
-  const archive = ArchiveIndex.open(spec.path);
-  const image = fromDocuments(spec, await readDocuments(layoutStore(spec, archiveReader(archive)), spec.platform));
-  const members: Record<string, Member> = {};
-  for (const { digest } of image.layers) {
-    const member = archive.find(blobPath(digest!));
-    if (!member) throw new SourceError("ERR_NOT_FOUND", `${image.reference}: layer ${digest} is not in the archive`);
-    members[digest!] = member;
-  }
-  return { ...image, access: { kind: "archive", path: spec.path, members } };
+function resolveOciArchive(spec: SourceSpec & { kind: "oci-archive" }, options: ReadOptions): Promise<ResolvedImage> {
+  return withArchive(spec.path, options, async (archive) => {
+    const image = fromDocuments(spec, await readDocuments(layoutStore(spec, archiveReader(archive)), spec.platform));
+    const members: Record<string, Member> = {};
+    for (const { digest } of image.layers) {
+      const member = archive.find(blobPath(digest!));
+      if (!member) throw new SourceError("ERR_NOT_FOUND", `${image.reference}: layer ${digest} is not in the archive`);
+      members[digest!] = member;
+    }
+    return { ...image, access: { kind: "archive", path: archive.path, members } };
+  });
 }
 
-async function resolveDockerArchive(
+function resolveDockerArchive(
   spec: SourceSpec & { kind: "docker-archive" },
-  signal: AbortSignal | undefined,
+  options: ReadOptions,
 ): Promise<ResolvedImage> {
-  const reference = formatSource(spec);
-  const archive = ArchiveIndex.open(spec.path);
-  const { config, layers, members } = await readDockerArchive(reference, archive, spec.image, spec.platform, signal);
-  const access: LayerAccess = { kind: "archive", path: spec.path, members };
-  return { spec, reference, manifestDigest: null, platform: config.platform, config, layers, access };
+  return withArchive(spec.path, options, async (archive) => {
+    const reference = formatSource(spec);
+    const image = await readDockerArchive(reference, archive, spec.image, spec.platform, options.signal);
+    const { config, layers, members } = image;
+    const access: LayerAccess = { kind: "archive", path: archive.path, members };
+    return { spec, reference, manifestDigest: null, platform: config.platform, config, layers, access };
+  });
+}
+
+/** Closes what an image of `resolveImage` still holds: the unpacked copy of a compressed archive. Not needed at exit. */
+export function releaseImage({ access }: Pick<ResolvedImage, "access">): void {
+  if (access.kind === "archive") releaseArchive(access.path);
+}
+
+/** Opens an archive, unpacked if need be; the copy outlives a successful `use`. */
+async function withArchive(
+  path: string,
+  { signal, maxUnpackedBytes = DEFAULT_MAX_UNPACKED_BYTES, env = process.env }: ReadOptions,
+  use: (archive: ArchiveIndex) => Promise<ResolvedImage>,
+): Promise<ResolvedImage> {
+  const directory = env.TMPDIR ?? DEFAULT_SPOOL_DIRECTORY;
+  const plain = await plainArchive(path, { signal, limitBytes: maxUnpackedBytes, directory });
+  try {
+    return await use(ArchiveIndex.open(plain, path));
+  } catch (error) {
+    releaseArchive(plain);
+    throw error;
+  }
 }
 
 function fromDocuments(spec: SourceSpec, documents: ImageDocuments): Omit<ResolvedImage, "access"> {

@@ -9,7 +9,7 @@ import { ioError, SourceError } from "./errors.ts";
 
 export interface WalkOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Told with every directory: bytes of file data read so far. */
+  /** Told after every directory: bytes of file data read so far. */
   readonly onProgress?: ((readBytes: number) => void) | undefined;
   /** Awaited every now and then: for a sink that writes in the background. */
   readonly drain?: (() => Promise<void>) | undefined;
@@ -32,10 +32,9 @@ const READ_FLAGS = fs.constants.O_RDONLY | fs.constants.O_NOFOLLOW | fs.constant
  * @throws SourceError ERR_NOT_FOUND, ERR_IO (also when a file changes while it is read); and whatever the sink throws
  */
 export async function walkDirectory(root: string, sink: EntrySink, options: WalkOptions = {}): Promise<number> {
-  const walk = new Walk(fromText(root), sink);
-  if (!walk.emit("./")) throw new SourceError("ERR_BAD_SOURCE", `${root}: is not a directory`);
+  const walk = new Walk(fromText(root), sink, options);
+  if (!(await walk.emit("./"))) throw new SourceError("ERR_BAD_SOURCE", `${root}: is not a directory`);
   const open = [{ path: "", names: walk.names(""), next: 0 }];
-  let breathMs = Date.now();
   for (let dir = open.at(-1); dir !== undefined; dir = open.at(-1)) {
     if (dir.next === dir.names.length) {
       open.pop();
@@ -43,13 +42,7 @@ export async function walkDirectory(root: string, sink: EntrySink, options: Walk
       continue;
     }
     const path = dir.path + dir.names[dir.next++]!;
-    if (walk.emit(path)) open.push({ path: `${path}/`, names: walk.names(path), next: 0 });
-    if (Date.now() - breathMs > BREATH_MS) {
-      await setImmediate();
-      await options.drain?.();
-      options.signal?.throwIfAborted();
-      breathMs = Date.now();
-    }
+    if (await walk.emit(path)) open.push({ path: `${path}/`, names: walk.names(path), next: 0 });
   }
   return walk.readBytes;
 }
@@ -60,11 +53,14 @@ class Walk {
   /** Files with more than one name, by device and inode number. */
   readonly #seen = new Map<string, ByteString>();
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  readonly #options: WalkOptions;
+  #breathMs = Date.now();
   readBytes = 0;
 
-  constructor(root: ByteString, sink: EntrySink) {
+  constructor(root: ByteString, sink: EntrySink, options: WalkOptions) {
     this.#root = root;
     this.#sink = sink;
+    this.#options = options;
   }
 
   /** What is in a directory, in byte order. */
@@ -74,7 +70,7 @@ class Walk {
   }
 
   /** Feeds one file, with its data. Returns whether it is a directory. */
-  emit(path: ByteString): boolean {
+  async emit(path: ByteString): Promise<boolean> {
     const stat = this.#try(path, (file) => fs.lstatSync(file, { bigint: true }));
     const type = entryType(stat);
     if (type === undefined) return false;
@@ -85,10 +81,21 @@ class Walk {
         type === "symlink" ? this.#try(path, (file) => fs.readlinkSync(file, { encoding: "buffer" })) : null;
       const xattrs = this.#try(path, listXattrs);
       this.#sink.entry(tarEntry(path, type, stat, target ? fromBytes(target) : "", xattrs));
-      if (type === "file" && stat.size > 0n) this.#data(path, stat);
+      if (type === "file" && stat.size > 0n) await this.#data(path, stat);
     }
     this.#sink.endEntry();
+    await this.#breathe();
     return type === "directory";
+  }
+
+  /** Lets the event loop and the sink's background work on, when it is time. */
+  async #breathe(): Promise<void> {
+    if (Date.now() - this.#breathMs < BREATH_MS) return;
+    const { signal, drain } = this.#options;
+    await setImmediate();
+    await drain?.();
+    signal?.throwIfAborted();
+    this.#breathMs = Date.now();
   }
 
   #firstName(path: ByteString, { dev, ino }: fs.BigIntStats): ByteString | undefined {
@@ -98,7 +105,7 @@ class Walk {
     return first;
   }
 
-  #data(path: ByteString, stat: fs.BigIntStats): void {
+  async #data(path: ByteString, stat: fs.BigIntStats): Promise<void> {
     const fd = this.#try(path, (file) => fs.openSync(file, READ_FLAGS));
     try {
       const now = this.#try(path, () => fs.fstatSync(fd, { bigint: true }));
@@ -109,6 +116,7 @@ class Walk {
         left -= got;
         this.readBytes += got;
         this.#sink.data(this.#buffer, 0, got);
+        await this.#breathe();
       }
     } finally {
       fs.closeSync(fd);
