@@ -1,10 +1,11 @@
 /** One HTTP exchange through undici: proxies, certificate authorities, time limits, and what errors mean. */
 import { readFile } from "node:fs/promises";
 import { rootCertificates } from "node:tls";
-import { type Dispatcher, EnvHttpProxyAgent, request } from "undici";
+import type { Dispatcher } from "undici";
 import { ioError, SourceError } from "../errors.ts";
 import { PassingError } from "./retry.ts";
 import type { Environment } from "./settings.ts";
+import { newAgent } from "./undici.ts";
 
 export interface HttpRequest {
   readonly url: URL;
@@ -40,12 +41,14 @@ const NOT_PROXIED = "localhost,127.0.0.1,[::1]";
 export async function send(exchange: HttpRequest): Promise<HttpResponse> {
   const { url, method = "GET", headers, body, stallMs, signal } = exchange;
   try {
-    return await request(url, {
+    const agent = await agentFor(exchange);
+    return await agent.request({
+      origin: url.origin,
+      path: `${url.pathname}${url.search}`,
       method,
       // Bytes are hashed as stored: nothing may be packed on the way.
       headers: { "user-agent": "erofsify", "accept-encoding": "identity", ...headers },
       ...(body !== undefined && { body }),
-      dispatcher: await agentFor(exchange),
       headersTimeout: stallMs,
       bodyTimeout: stallMs,
       ...(signal && { signal }),
@@ -63,7 +66,7 @@ async function agentFor({ ca, env }: HttpRequest): Promise<Dispatcher> {
   let agent = agents.get(key);
   if (agent === undefined) {
     const tls = ca === undefined ? {} : await trusting(ca);
-    agent = new EnvHttpProxyAgent({ httpProxy, httpsProxy, noProxy, ...tls });
+    agent = newAgent({ httpProxy, httpsProxy, noProxy, ...tls });
     agents.set(key, agent);
   }
   return agent;
