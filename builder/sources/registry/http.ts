@@ -31,6 +31,9 @@ export interface Answer {
 /** Connections are kept and shared by all requests of a thread that need the same agent. */
 const agents = new Map<string, Dispatcher>();
 
+/** Taken from the socket while the consumer is busy: stopping and starting it every 64 KiB costs a fifth more time. */
+const READ_AHEAD_BYTES = 1 << 20;
+
 /** Never through a proxy, as in Go and curl. */
 const NOT_PROXIED = "localhost,127.0.0.1,[::1]";
 
@@ -51,6 +54,7 @@ export async function send(exchange: HttpRequest): Promise<HttpResponse> {
       ...(body !== undefined && { body }),
       headersTimeout: stallMs,
       bodyTimeout: stallMs,
+      highWaterMark: READ_AHEAD_BYTES,
       ...(signal && { signal }),
     });
   } catch (error) {
