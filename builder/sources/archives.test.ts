@@ -224,8 +224,11 @@ const openDescriptors = () => readdirSync("/proc/self/fd").length;
 test("no descriptor stays open, whatever goes wrong", async () => {
   const gz = path("leak.tar.gz");
   writeFileSync(gz, gzipSync(buildTar([{ name: "manifest.json", content: "[]" }])));
+  const damaged = path("leak-damaged.tar.gz");
+  writeFileSync(damaged, gzipSync(buildTar([])).subarray(0, 15));
   const before = openDescriptors();
   for (let i = 0; i < 5; i++) await assert.rejects(resolveImage(source(`docker-archive:${gz}`)));
+  for (let i = 0; i < 5; i++) await assert.rejects(resolveImage(source(`docker-archive:${damaged}`)));
   assert.equal(openDescriptors(), before);
 });
 

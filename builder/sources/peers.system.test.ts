@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { Worker } from "node:worker_threads";
@@ -16,6 +17,7 @@ import {
   walkDirectory,
 } from "./index.ts";
 import type { ReadOptions } from "./options.ts";
+import { type Fault, fakeImage, startFakeRegistry } from "./registry/testing.ts";
 import { sha256 } from "./verify.ts";
 
 const dir = tempDir();
@@ -128,26 +130,61 @@ test("docker-registry behind a password, with the credentials that skopeo login 
   });
 });
 
-test("docker-registry over TLS: refused with a stranger's certificate, read with its authority in the settings", async () => {
-  const [key, certificate] = [join(dir, "key.pem"), join(dir, "cert.pem")];
+/** A self-signed certificate for 127.0.0.1; the paths of its PEM files. */
+async function makeCertificate(): Promise<{ key: string; certificate: string }> {
+  const files = { key: join(dir, "key.pem"), certificate: join(dir, "cert.pem") };
   const subject = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"];
   const algorithm = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  await run("openssl", ["req", "-x509", ...algorithm, "-keyout", key, "-out", certificate, ...subject]);
+  await run("openssl", ["req", "-x509", ...algorithm, "-keyout", files.key, "-out", files.certificate, ...subject]);
+  return files;
+}
+
+/** An environment with these settings. */
+function withSettings(registries: object): ReadOptions {
+  const settings = join(dir, "settings.json");
+  writeFileSync(settings, JSON.stringify({ registries }));
+  return { env: { ...env, EROFSIFY_CONFIG: settings } };
+}
+
+test("docker-registry over TLS: refused with a stranger's certificate, read with its authority in the settings", async () => {
+  const { key, certificate } = await makeCertificate();
   const host = await startRegistry({ http: { addr: "127.0.0.1:0", tls: { certificate, key } } });
   await pushImage(layout, EDGE_TAG, `${host}/app:1`);
   await assert.rejects(readAll(`${host}/app:1`, { plainHttp: false }), {
     code: "ERR_NETWORK",
     message: /NODE_EXTRA_CA_CERTS/,
   });
-  const settings = join(dir, "settings.json");
-  writeFileSync(settings, JSON.stringify({ registries: { [host]: { ca: certificate, plainHttp: false } } }));
-  await readAll(`${host}/app:1`, {}, { env: { ...env, EROFSIFY_CONFIG: settings } });
+  await readAll(`${host}/app:1`, {}, withSettings({ [host]: { ca: certificate, plainHttp: false } }));
   const script = `const { parseSource, resolveImage } = await import(process.argv[1]);
     console.log((await resolveImage(parseSource(process.argv[2], { plainHttp: false }))).layers.length);`;
   const door = new URL("./index.js", import.meta.url).href;
   const args = ["--input-type=module", "-e", script, door, `${host}/app:1`];
   const { stdout } = await run(process.execPath, args, { env: { NODE_EXTRA_CA_CERTS: certificate, HOME: env.HOME } });
   assert.equal(stdout, "3\n");
+});
+
+test("from a registry over TLS nothing leads to plain HTTP: no redirect, no token server", async (t) => {
+  const { key, certificate } = await makeCertificate();
+  const tls = { key: readFileSync(key, "utf8"), cert: readFileSync(certificate, "utf8") };
+  const image = fakeImage([Buffer.from("layer")]);
+  const plain = await startFakeRegistry(t, image);
+  const answers: Record<string, (response: ServerResponse) => void> = {
+    ERR_NETWORK: (response) => response.writeHead(307, { location: `http://${plain.host}/v2/a/manifests/latest` }),
+    ERR_UNAUTHORIZED: (response) =>
+      response.writeHead(401, { "www-authenticate": `Bearer realm="http://${plain.host}/token"` }),
+  };
+  for (const [code, answer] of Object.entries(answers)) {
+    const fault: Fault = (_, response) => {
+      answer(response);
+      response.end();
+      return true;
+    };
+    const registry = await startFakeRegistry(t, image, fault, tls);
+    const options = withSettings({ [registry.host]: { ca: certificate } });
+    const found = resolveImage(parseSource(`${registry.host}/a`, { plainHttp: false }), options);
+    await assert.rejects(found, { code, message: /expected an https/ });
+  }
+  assert.deepEqual(plain.requests, []);
 });
 
 test("archives that skopeo writes", async () => {

@@ -11,7 +11,7 @@ export interface WalkOptions {
   readonly signal?: AbortSignal | undefined;
   /** Told after every directory: bytes of file data read so far. */
   readonly onProgress?: ((readBytes: number) => void) | undefined;
-  /** Awaited every now and then: for a sink that writes in the background. */
+  /** Awaited at least once a MiB of file data: for a sink that writes in the background. */
   readonly drain?: (() => Promise<void>) | undefined;
 }
 
@@ -55,6 +55,8 @@ class Walk {
   readonly #buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   readonly #options: WalkOptions;
   #breathMs = Date.now();
+  /** `readBytes` at the last breath. */
+  #breathBytes = 0;
   readBytes = 0;
 
   constructor(root: ByteString, sink: EntrySink, options: WalkOptions) {
@@ -90,10 +92,13 @@ class Walk {
 
   /** Lets the event loop and the sink's background work on, when it is time. */
   async #breathe(): Promise<void> {
-    if (Date.now() - this.#breathMs < BREATH_MS) return;
+    const isLate = Date.now() - this.#breathMs >= BREATH_MS;
+    if (!isLate && this.readBytes - this.#breathBytes < CHUNK_BYTES) return;
     const { signal, drain } = this.#options;
-    await setImmediate();
     await drain?.();
+    this.#breathBytes = this.readBytes;
+    if (!isLate) return;
+    await setImmediate();
     signal?.throwIfAborted();
     this.#breathMs = Date.now();
   }
@@ -116,7 +121,7 @@ class Walk {
         left -= got;
         this.readBytes += got;
         this.#sink.data(this.#buffer, 0, got);
-        await this.#breathe();
+        if (left > 0) await this.#breathe();
       }
     } finally {
       fs.closeSync(fd);

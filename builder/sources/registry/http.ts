@@ -66,21 +66,22 @@ async function agentFor({ ca, env }: HttpRequest): Promise<Dispatcher> {
   const httpProxy = env.http_proxy ?? env.HTTP_PROXY ?? "";
   const httpsProxy = env.https_proxy ?? env.HTTPS_PROXY ?? "";
   const noProxy = `${env.no_proxy ?? env.NO_PROXY ?? ""},${NOT_PROXIED}`;
-  const key = JSON.stringify([ca, httpProxy, httpsProxy, noProxy]);
+  // By what is in the file: an authority that is replaced counts at once.
+  const authorities = ca === undefined ? undefined : await readAuthorities(ca);
+  const key = JSON.stringify([authorities, httpProxy, httpsProxy, noProxy]);
   let agent = agents.get(key);
   if (agent === undefined) {
-    const tls = ca === undefined ? {} : await trusting(ca);
-    agent = newAgent({ httpProxy, httpsProxy, noProxy, ...tls });
+    // Setting `ca` replaces Node's list, so the list is put back beside it.
+    const tls = authorities && { ca: [...rootCertificates, authorities] };
+    agent = newAgent({ httpProxy, httpsProxy, noProxy, ...(tls && { connect: tls, requestTls: tls }) });
     agents.set(key, agent);
   }
   return agent;
 }
 
-async function trusting(path: string) {
+async function readAuthorities(path: string): Promise<string> {
   try {
-    // Setting `ca` replaces Node's list, so the list is put back beside it.
-    const ca = [...rootCertificates, await readFile(path, "utf8")];
-    return { connect: { ca }, requestTls: { ca } };
+    return await readFile(path, "utf8");
   } catch (error) {
     throw ioError(`certificate authorities ${path}`, error);
   }

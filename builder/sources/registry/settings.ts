@@ -11,8 +11,8 @@
  *     }
  *
  * Mirrors are asked in order, then the registry itself; a mirror's path is put before the repository
- * (`/v2/hub/library/alpine`), and credentials for it are looked up under its own host. `ca` is a PEM file of certificate authorities to trust beside the
- * usual ones (NODE_EXTRA_CA_CERTS does that for all registries at once).
+ * (`/v2/hub/library/alpine`), and credentials for it are looked up under its own host. `ca` is a PEM file of
+ * certificate authorities to trust beside Node's own list (NODE_EXTRA_CA_CERTS does that for all registries at once).
  */
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";

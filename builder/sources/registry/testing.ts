@@ -1,5 +1,6 @@
 /** A registry made to fail, for tests: node:http on a loopback port, with a say in every answer. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { type Digest, OCI_CONFIG, OCI_MANIFEST } from "../../../formats/oci/index.ts";
@@ -60,20 +61,25 @@ export interface FakeRegistry {
   serve(request: IncomingMessage, response: ServerResponse): void;
 }
 
-/** Starts a registry that holds `image` under every repository name and tag; it ends with the test. */
+/**
+ * Starts a registry that holds `image` under every repository name and tag; it ends with the test.
+ * @param tls Key and certificate in PEM, for one that speaks TLS.
+ */
 export async function startFakeRegistry(
   test: TestContext,
   image: FakeImage,
   fault: Fault = () => false,
+  tls?: { key: string; cert: string },
 ): Promise<FakeRegistry> {
   const seen = new Map<string, number>();
-  const server = createServer((request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     const line = `${request.method} ${request.url}`;
     registry.requests.push({ line, headers: request.headers });
     const count = seen.get(line) ?? 0;
     seen.set(line, count + 1);
     if (!registry.fault(request, response, count)) registry.serve(request, response);
-  });
+  };
+  const server = tls ? createTlsServer(tls, listener) : createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   test.after(() => {
     server.closeAllConnections();
