@@ -8,7 +8,9 @@
  *   |      | block   | (128 B each)  | (xattrBlkAddr)   | (NIDs) | blocks         |
  *   +------+---------+---------------+------------------+--------+----------------+
  * ```
- * A NID is an inode's place in 32-byte slots from metaBlkAddr.
+ * A NID is an inode's place in 32-byte slots from metaBlkAddr, a shared xattr's id its place in 4-byte units from
+ * xattrBlkAddr. The writer leaves no gaps: xattrBlkAddr and metaBlkAddr are the blocks in which those areas start; only
+ * the data blocks start on a block of their own.
  */
 import { struct } from "../bytes/index.ts";
 
@@ -79,7 +81,10 @@ export const InodeExtended = struct("erofs_inode_extended", 64, {
 export const CHUNK_FORMAT_BLKBITS_MASK = 0x1f;
 export const CHUNK_FORMAT_INDEXES = 0x20;
 
-/** `struct erofs_inode_chunk_index`: one per chunk, after the inode and its xattrs, aligned to 8. Device 0 is the image itself. */
+/**
+ * `struct erofs_inode_chunk_index`: one per chunk, after the inode and its xattrs, aligned to 8. Device 0 is the image
+ * itself. `advise` is zero here; since Linux 6.15 it holds high address bits if the chunk format says so.
+ */
 export const ChunkIndex = struct("erofs_inode_chunk_index", 8, { advise: "u16", deviceId: "u16", blkAddr: "u32" });
 /** blkAddr of a chunk that is a hole. */
 export const NULL_ADDR = 0xffffffff;

@@ -27,6 +27,7 @@ export {
   type ErofsImage,
   ErofsWriteError,
   type ErofsWriteErrorCode,
+  isMisreadAfter,
   type WriteOptions,
   writeErofs,
 } from "./writer/index.ts";

@@ -199,7 +199,7 @@ export class TarReader {
     }
   }
 
-  /** Waits for `need` bytes in one piece; an empty body is taken at once. */
+  /** Waits for `need` bytes (more than 0) in one piece. */
   #expect(state: number, need: number): void {
     this.#state = state;
     this.#need = need;

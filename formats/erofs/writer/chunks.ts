@@ -14,21 +14,24 @@ export interface BlobPlace {
 }
 
 /**
- * Chooses the chunk size of a regular file: one chunk over the whole file when its data lies contiguous, else the
- * largest power of two that every extent boundary is a multiple of.
+ * Chooses the chunk size of a regular file, `item.chunkBits`, and with it `item.chunks`: one chunk over the whole file
+ * when its data lies contiguous, else the largest power of two that every extent boundary is a multiple of.
  *
- * @returns log2 of the chunk size in blocks
- * @throws ErofsWriteError when the extents do not cover the file, leave their blob, or are too finely cut
+ * @param apart whether each blob is a device of its own
+ * @throws ErofsWriteError when the extents do not cover the file, leave their blob, are too finely cut, or would be read
+ *   wrong
  */
-export function planChunks(item: Item, blobs: readonly BlobRef[]): number {
+export function planChunks(item: Item, blobs: readonly BlobRef[], apart: boolean): void {
   const { size, extents } = item.inode;
   const totalBlocks = Math.ceil(size / BLOCK_SIZE);
-  let bits = Math.min(ceilLog2(totalBlocks), CHUNK_FORMAT_BLKBITS_MASK);
+  let chunkBits = 0;
+  let chunkBlocks = 1;
+  for (; chunkBlocks < totalBlocks && chunkBits < CHUNK_FORMAT_BLKBITS_MASK; chunkBits++) chunkBlocks *= 2;
   let position = 0;
   for (let i = 0; i < extents.length; i++) {
     const extent = extents[i]!;
     checkExtent(item, extent, blobs);
-    if (i > 0 && !follows(extents[i - 1]!, extent)) bits = Math.min(bits, trailingZeros(position));
+    if (i > 0 && !follows(extents[i - 1]!, extent)) for (; position % chunkBlocks !== 0; chunkBits--) chunkBlocks /= 2;
     position += extent.blocks;
   }
   if (position !== totalBlocks)
@@ -37,19 +40,15 @@ export function planChunks(item: Item, blobs: readonly BlobRef[]): number {
       item.path,
       `${size} bytes are ${totalBlocks} blocks, the extents cover ${position}`,
     );
-  const chunks = Math.ceil(totalBlocks / 2 ** bits);
-  if (chunks > MAX_CHUNKS)
+  if (apart && extents.length > 1) checkMerges(item);
+  item.chunkBits = chunkBits;
+  item.chunks = Math.ceil(totalBlocks / chunkBlocks);
+  if (item.chunks > MAX_CHUNKS)
     throw new ErofsWriteError(
       "ERR_LIMIT",
       item.path,
-      `needs ${chunks} chunks of ${2 ** bits} blocks, at most ${MAX_CHUNKS} are written`,
+      `needs ${item.chunks} chunks of ${chunkBlocks} blocks, at most ${MAX_CHUNKS} are written`,
     );
-  return bits;
-}
-
-/** How many chunks, and so indexes, a planned file has. */
-export function chunkCount(item: Item): number {
-  return Math.ceil(Math.ceil(item.size / BLOCK_SIZE) / 2 ** item.chunkBits);
 }
 
 /** Where the indexes lie, in bytes from the inode's start, when the inode and its xattrs take `headBytes`. */
@@ -59,22 +58,49 @@ export function chunkIndexOffset(headBytes: number): number {
 
 /** Writes a file's chunk indexes at `at`. */
 export function writeChunkIndexes(dv: DataView, item: Item, at: number, places: readonly BlobPlace[]): void {
-  const chunkBlocks = 2 ** item.chunkBits;
+  const chunkBlocks = item.chunks === 1 ? Number.POSITIVE_INFINITY : 2 ** item.chunkBits;
+  let chunkStart = 0;
   let position = 0;
-  let chunk = 0;
   for (const extent of item.inode.extents) {
     const end = position + extent.blocks;
-    const place = extent.blob === HOLE ? null : places[extent.blob]!;
-    for (; chunk * chunkBlocks < end; chunk++, at += ChunkIndex.size) {
-      if (place === null) {
+    for (; chunkStart < end; chunkStart += chunkBlocks, at += ChunkIndex.size) {
+      if (extent.blob === HOLE) {
         dv.setUint32(at + ChunkIndex.at.blkAddr, NULL_ADDR, true);
         continue;
       }
-      const block = place.baseBlocks + extent.startBlock + chunk * chunkBlocks - position;
+      const place = places[extent.blob]!;
       dv.setUint16(at + ChunkIndex.at.deviceId, place.deviceId, true);
-      dv.setUint32(at + ChunkIndex.at.blkAddr, block, true);
+      dv.setUint32(at + ChunkIndex.at.blkAddr, place.baseBlocks + extent.startBlock + chunkStart - position, true);
     }
     position = end;
+  }
+}
+
+/**
+ * Whether Linux would read `next` from the blob of `previous`, when each blob is a device of its own. Buffered reads are
+ * joined when their sectors follow each other, without a look at the device (fs/iomap, seen on 6.18, reported in June
+ * 2026: "erofs: prevent buffered read bio merges across device chunks"). Whoever composes a file of several blobs has to
+ * avoid such neighbours; holes between the two do not help. One flat device is not affected.
+ *
+ * @param previous the last extent before `next` that is no hole
+ */
+export function isMisreadAfter(previous: Extent, next: Extent): boolean {
+  if (previous.blob === next.blob || previous.blob === HOLE || next.blob === HOLE) return false;
+  return previous.startBlock + previous.blocks === next.startBlock;
+}
+
+function checkMerges(item: Item): void {
+  let previous: Extent | undefined;
+  for (const extent of item.inode.extents) {
+    if (extent.blob === HOLE) continue;
+    if (previous !== undefined && isMisreadAfter(previous, extent))
+      throw new ErofsWriteError(
+        "ERR_UNSUPPORTED",
+        item.path,
+        `data of blob ${extent.blob} from block ${extent.startBlock} follows data of blob ${previous.blob} up to that ` +
+          "block number: Linux would read both from the first device",
+      );
+    previous = extent;
   }
 }
 
@@ -96,16 +122,4 @@ function checkExtent(item: Item, { blob, startBlock, blocks }: Extent, blobs: re
       ? `an extent names blob ${blob}, the tree has ${blobs.length}`
       : `an extent is blocks ${startBlock} to ${startBlock + blocks} of blob ${blob}, which has ${length}`,
   );
-}
-
-function ceilLog2(value: number): number {
-  let bits = 0;
-  for (let reach = 1; reach < value; reach *= 2) bits++;
-  return bits;
-}
-
-function trailingZeros(value: number): number {
-  let bits = 0;
-  for (; value % 2 === 0; value /= 2) bits++;
-  return bits;
 }

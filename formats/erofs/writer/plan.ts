@@ -25,14 +25,12 @@ import {
 import { ErofsWriteError } from "./errors.ts";
 import type { XattrEntry } from "./xattrs.ts";
 
-/** An inode on its way to disk: found by `planTree`, sized and placed by `layOut`, then written. */
+/** An inode on its way to disk: found by `planTree`, measured, placed by `layOut`, then written. */
 export class Item {
   readonly inode: Inode;
   /** The first directory that names it (the root: itself), and the name there: for `..` and for error texts. */
   readonly parent: Item;
   readonly name: ByteString;
-  /** Place in the order of writing, from 0. */
-  readonly index: number;
   readonly fileType: number;
   nlink = 1;
   /** A directory's entries, `.` and `..` among them, sorted by bytes; parallel arrays. */
@@ -41,23 +39,26 @@ export class Item {
   xattrs: readonly XattrEntry[] = NO_XATTRS;
   /** Bytes of the xattr body: header, shared ids, inline entries; 0 without xattrs. */
   xattrBytes = 0;
+  /** Which of the tree's mtimes it has: `MtimeTally.add`. */
+  mtimeId = 0;
+  /** Whether it takes the 64-byte form. */
   extended = false;
   dataLayout = DATALAYOUT_FLAT_PLAIN;
   /** i_size in bytes. */
   size = 0;
-  /** log2 of the chunk size in blocks, of a CHUNK_BASED file. */
+  /** Of a CHUNK_BASED file: log2 of the chunk size in blocks, and the number of chunks. */
   chunkBits = 0;
+  chunks = 0;
   /** Where the inode starts, in bytes from the image's start. */
   offset = 0;
   /** Whole blocks of content in the data area, and the first of them, counted from the area's start. */
   dataBlocks = 0;
   firstDataBlock = 0;
 
-  constructor(inode: Inode, parent: Item | null, name: ByteString, index: number) {
+  constructor(inode: Inode, parent: Item | null, name: ByteString) {
     this.inode = inode;
     this.parent = parent ?? this;
     this.name = name;
-    this.index = index;
     this.fileType = fileTypeOf(inode.type);
   }
 
@@ -103,17 +104,20 @@ function fileTypeOf(type: number): number {
  * children side by side, so that `ls -lR` reads forward. Names are sorted by bytes, so the order in which the tree was
  * filled does not show. Links are counted here. The walk keeps its own stack: depth is bounded by memory only.
  *
+ * @param measure called once for each inode, while it is at hand: walking a large tree is mostly waiting for memory
  * @throws ErofsWriteError for a name that no directory can hold, an unknown file type, a directory under two names
  */
-export function planTree(tree: Tree): Item[] {
-  const root = new Item(tree.root, null, "", 0);
+export function planTree(tree: Tree, measure: (item: Item) => void): Item[] {
+  const root = new Item(tree.root, null, "");
   if (root.fileType !== FT_DIR) throw new ErofsWriteError("ERR_BAD_TREE", "/", "the root is not a directory");
+  measure(root);
   const items = [root];
   const known = new Map<Inode, Item>([[tree.root, root]]);
   const directories = [root];
   for (let dir = directories.pop(); dir !== undefined; dir = directories.pop()) {
     const firstChild = items.length;
     listDirectory(dir, items, known);
+    for (let i = firstChild; i < items.length; i++) measure(items[i]!);
     for (let i = items.length - 1; i >= firstChild; i--) if (items[i]!.fileType === FT_DIR) directories.push(items[i]!);
   }
   return items;
@@ -133,7 +137,7 @@ function listDirectory(dir: Item, items: Item[], known: Map<Inode, Item>): void 
       const inode = children.get(name)!;
       let item = known.get(inode);
       if (item === undefined) {
-        item = new Item(inode, dir, name, items.length);
+        item = new Item(inode, dir, name);
         if (item.fileType === FT_UNKNOWN) throw unknownType(item);
         items.push(item);
         known.set(inode, item);

@@ -12,8 +12,8 @@ import {
   SUPER_OFFSET,
   SuperBlock,
 } from "../format.ts";
-import type { BuildTime } from "./buildtime.ts";
 import { ErofsWriteError } from "./errors.ts";
+import type { BuildTime } from "./mtimes.ts";
 
 /** extra_devices is 16 bits wide, and so are device ids. */
 export const MAX_DEVICES = 0xffff;

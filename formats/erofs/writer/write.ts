@@ -1,19 +1,21 @@
 import { BLOCK_SIZE, type BlobRef, type Tree } from "../../tree/index.ts";
 import { DeviceSlot, ISLOT_SIZE } from "../format.ts";
-import { chooseBuildTime } from "./buildtime.ts";
 import { roundUp } from "./bytes.ts";
 import { ErofsWriteError } from "./errors.ts";
 import { type Areas, writeInodes } from "./inode.ts";
 import { layOut } from "./layout.ts";
+import { measureInode } from "./measure.ts";
+import { MtimeTally } from "./mtimes.ts";
 import { planTree } from "./plan.ts";
 import { checkBlobs, DEVICE_TABLE_OFFSET, seal, writeDeviceTable, writeSuperBlock } from "./superblock.ts";
-import { planXattrs, writeShared } from "./xattrs.ts";
+import { writeShared, XattrPlan } from "./xattrs.ts";
 
 export interface WriteOptions {
   /**
    * `devices`: the data stays in the blobs. Device slot i + 1 is `tree.blobs[i]`, tagged with its digest; its mapped
    * address makes [metadata][blob 0][blob 1]…, each but the last padded to 2 MiB, one flat device (Linux 6.4 and later
-   * mount that without `device=`).
+   * mount that without `device=`). A file must not go on in another blob at the block number at which it left one:
+   * see isMisreadAfter.
    *
    * `flat`: one image without a device table. Chunk addresses are absolute, and the blobs are expected behind the
    * metadata at `blobBaseBlocks`. Mounts on Linux 5.16 and later.
@@ -52,13 +54,19 @@ const MAX_META_BYTES = 2 ** 31;
 export function writeErofs(tree: Tree, options: WriteOptions): ErofsImage {
   checkBlobs(tree.blobs);
   const withDevices = options.layout === "devices";
-  const items = planTree(tree);
-  const { shared, sharedBytes } = planXattrs(items);
-  const buildTime = chooseBuildTime(items);
+  const xattrs = new XattrPlan();
+  const mtimes = new MtimeTally();
+  const items = planTree(tree, (item) => {
+    measureInode(item, tree.blobs, withDevices);
+    item.mtimeId = mtimes.add(item.inode.mtimeSeconds, item.inode.mtimeNanos);
+    if (item.inode.xattrs.length > 0) xattrs.add(item);
+  });
+  const { shared, sharedBytes } = xattrs.finish();
+  const build = mtimes.mostCommon();
 
   const sharedStart = DEVICE_TABLE_OFFSET + (withDevices ? tree.blobs.length * DeviceSlot.size : 0);
   const inodesStart = roundUp(sharedStart + sharedBytes, ISLOT_SIZE);
-  const layout = layOut(items, tree.blobs, buildTime, inodesStart);
+  const layout = layOut(items, build.id, inodesStart);
   if (layout.end > MAX_META_BYTES)
     throw new ErofsWriteError(
       "ERR_LIMIT",
@@ -85,7 +93,7 @@ export function writeErofs(tree: Tree, options: WriteOptions): ErofsImage {
   writeSuperBlock(meta, {
     rootNid: (items[0]!.offset - areas.metaStart) / ISLOT_SIZE,
     inodes: items.length,
-    buildTime,
+    buildTime: build.time,
     blocks: withDevices ? metaBlocks : totalBlocks,
     metaBlkAddr,
     xattrBlkAddr,

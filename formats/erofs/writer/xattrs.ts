@@ -28,46 +28,53 @@ const MAX_SHARED = 0xff;
 /** i_xattr_icount is 16 bits wide and counts 4-byte units, the header as one. */
 const MAX_BODY_BYTES = XattrIbodyHeader.size + 4 * (0xffff - 1);
 
-/**
- * Gives every item its entries and the size of its xattr body, and lays out the shared area.
- *
- * @returns the shared entries in the order of their offsets, and the area's size in bytes
- * @throws ErofsWriteError for a name without a known prefix, and past the format's limits
- */
-export function planXattrs(items: readonly Item[]): { shared: readonly XattrEntry[]; sharedBytes: number } {
-  const owners: Item[] = [];
-  const byName = new Map<ByteString, Map<ByteString, XattrEntry>>();
-  for (const item of items) {
-    if (item.inode.xattrs.length === 0) continue;
-    owners.push(item);
-    item.xattrs = item.inode.xattrs.map((xattr) => intern(byName, xattr, item));
-  }
-  const shared: XattrEntry[] = [];
-  let sharedBytes = 0;
-  for (const item of owners)
-    for (const entry of item.xattrs) {
-      if (entry.uses < 2 || entry.sharedOffset >= 0) continue;
-      entry.sharedOffset = sharedBytes;
-      sharedBytes += entry.bytes;
-      shared.push(entry);
-    }
-  for (const item of owners) item.xattrBytes = bodyBytes(item);
-  return { shared, sharedBytes };
-}
+/** The attributes of all inodes: equal ones are found while items are added, then laid out by `finish`. */
+export class XattrPlan {
+  readonly #byName = new Map<ByteString, Map<ByteString, XattrEntry>>();
+  readonly #owners: Item[] = [];
 
-function intern(byName: Map<ByteString, Map<ByteString, XattrEntry>>, xattr: Xattr, item: Item): XattrEntry {
-  let byValue = byName.get(xattr.name);
-  if (byValue === undefined) {
-    byValue = new Map();
-    byName.set(xattr.name, byValue);
+  /**
+   * Gives an item its entries.
+   * @throws ErofsWriteError for a name without a known prefix, and past the format's limits
+   */
+  add(item: Item): void {
+    this.#owners.push(item);
+    item.xattrs = item.inode.xattrs.map((xattr) => this.#intern(xattr, item));
   }
-  let entry = byValue.get(xattr.value);
-  if (entry === undefined) {
-    entry = newEntry(xattr, item);
-    byValue.set(xattr.value, entry);
+
+  /**
+   * Lays out the shared area, and gives each item the size of its xattr body.
+   * @returns the shared entries in the order of their offsets, and the area's size in bytes
+   * @throws ErofsWriteError when an inode has more than the format holds
+   */
+  finish(): { shared: readonly XattrEntry[]; sharedBytes: number } {
+    const shared: XattrEntry[] = [];
+    let sharedBytes = 0;
+    for (const item of this.#owners)
+      for (const entry of item.xattrs) {
+        if (entry.uses < 2 || entry.sharedOffset >= 0) continue;
+        entry.sharedOffset = sharedBytes;
+        sharedBytes += entry.bytes;
+        shared.push(entry);
+      }
+    for (const item of this.#owners) item.xattrBytes = bodyBytes(item);
+    return { shared, sharedBytes };
   }
-  entry.uses++;
-  return entry;
+
+  #intern(xattr: Xattr, item: Item): XattrEntry {
+    let byValue = this.#byName.get(xattr.name);
+    if (byValue === undefined) {
+      byValue = new Map();
+      this.#byName.set(xattr.name, byValue);
+    }
+    let entry = byValue.get(xattr.value);
+    if (entry === undefined) {
+      entry = newEntry(xattr, item);
+      byValue.set(xattr.value, entry);
+    }
+    entry.uses++;
+    return entry;
+  }
 }
 
 function newEntry({ name, value }: Xattr, item: Item): XattrEntry {
