@@ -1,4 +1,5 @@
 import { type BlobOptions, type BlobWriter, recordKey, type Store, type StoredFile } from "../../blobd/store/index.ts";
+import { FormatError } from "../../formats/bytes/index.ts";
 import { writeErofs } from "../../formats/erofs/index.ts";
 import { type EntrySink, type TarEntry, TarReader } from "../../formats/tar/index.ts";
 import { S_IFREG } from "../../formats/tree/index.ts";
@@ -55,15 +56,46 @@ export async function convertLayer(
   options: LayerOptions,
   limits: BlobOptions = {},
 ): Promise<ConvertedLayer> {
-  return buildLayer(store, options, limits, async (sink, drain) => {
-    const reader = new TarReader(sink);
-    for await (const piece of decompress(input, compression)) {
-      reader.push(piece);
-      await drain();
-    }
-    reader.end();
-    return reader.bytesRead;
-  });
+  const whole = new WholeInput(input);
+  try {
+    return await buildLayer(store, options, limits, async (sink, drain) => {
+      const reader = new TarReader(sink);
+      for await (const piece of decompress(whole, compression)) {
+        reader.push(piece);
+        await drain();
+      }
+      reader.end();
+      return reader.bytesRead;
+    });
+  } catch (error) {
+    // Bytes that came damaged make no sense to the decompressor either; that they are not the right ones says more.
+    if (error instanceof FormatError) await whole.readOn();
+    throw error;
+  } finally {
+    await whole.close();
+  }
+}
+
+/** An input that stays open when its consumer gives up, so that it can be read to its end and verified. */
+class WholeInput implements AsyncIterable<Uint8Array> {
+  private readonly iterator: AsyncIterator<Uint8Array>;
+
+  constructor(input: AsyncIterable<Uint8Array>) {
+    this.iterator = input[Symbol.asyncIterator]();
+  }
+
+  [Symbol.asyncIterator](): AsyncIterator<Uint8Array> {
+    return { next: () => this.iterator.next(), return: async () => ({ value: undefined, done: true }) };
+  }
+
+  /** @throws what the input throws when it was not the right one */
+  async readOn(): Promise<void> {
+    while (!(await this.iterator.next()).done);
+  }
+
+  async close(): Promise<void> {
+    await this.iterator.return?.();
+  }
 }
 
 /** Brings all entries of a layer to the sink, awaiting `drain` at least once a MiB. @returns the bytes read. */

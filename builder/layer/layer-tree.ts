@@ -33,6 +33,13 @@ const WHITEOUT_OPAQUE = ".wh..wh..opq";
 /** aufs keeps its own files under this prefix; they are no part of the image. */
 const AUFS_PREFIX = ".wh..wh.";
 
+/** Most entries of one layer: the largest real ones have a few hundred thousand; each costs some 250 bytes of memory. */
+const MAX_ENTRIES = 1 << 22;
+/** Most bytes of names, link targets and xattrs of one layer, which are all held in memory. */
+const MAX_METADATA_BYTES = 256 << 20;
+/** Linux NAME_MAX. */
+const MAX_NAME_BYTES = 255;
+
 const TYPE_BITS = {
   file: S_IFREG,
   hardlink: S_IFREG,
@@ -54,6 +61,8 @@ export class LayerTree {
   /** The directory part of the last path placed and where it led: archives list a directory's entries together. */
   private lastDirectoryPath: ByteString | undefined;
   private lastDirectory: Inode = this.root;
+  private entries = 0;
+  private metadataBytes = 0;
 
   /**
    * Puts an entry into the tree. A regular file's data is the caller's to add to the returned inode.
@@ -62,6 +71,7 @@ export class LayerTree {
    * @throws FormatError naming the entry when it cannot be placed.
    */
   add(entry: TarEntry): Inode | null {
+    this.count(entry);
     const place = this.place(entry);
     if (place.name.startsWith(WHITEOUT_PREFIX)) {
       this.addWhiteout(entry, place);
@@ -78,16 +88,39 @@ export class LayerTree {
     return inode;
   }
 
+  /** Bounds what a layer can fill the memory with: a few compressed bytes can be millions of entries. */
+  private count(entry: TarEntry): void {
+    this.entries++;
+    this.metadataBytes += entry.path.length + entry.linkPath.length;
+    for (const { name, value } of entry.xattrs) this.metadataBytes += name.length + value.length;
+    if (this.entries > MAX_ENTRIES)
+      throw misplaced(entry, "is one too many", `at most ${MAX_ENTRIES} entries in a layer`);
+    if (this.metadataBytes > MAX_METADATA_BYTES)
+      throw misplaced(
+        entry,
+        "is too much",
+        `at most ${MAX_METADATA_BYTES} bytes of names, targets and xattrs in a layer`,
+      );
+  }
+
   private place(entry: TarEntry): Place {
     const { path } = entry;
     const slash = path.lastIndexOf("/");
     const name = path.slice(slash + 1);
     // The quick way: an ordinary name in the same directory as the entry before.
-    if (name !== "" && name !== "." && name !== ".." && path.slice(0, slash + 1) === this.lastDirectoryPath)
+    if (
+      name.length <= MAX_NAME_BYTES &&
+      name !== "" &&
+      name !== "." &&
+      name !== ".." &&
+      path.slice(0, slash + 1) === this.lastDirectoryPath
+    )
       return { dir: this.lastDirectory, name };
     const parts = cleanPath(path);
     const base = parts.pop();
     if (base === undefined) return { dir: this.root, name: "" };
+    if (base.length > MAX_NAME_BYTES || parts.some((part) => part.length > MAX_NAME_BYTES))
+      throw misplaced(entry, "has a longer name", `names of at most ${MAX_NAME_BYTES} bytes`);
     const dir = resolveDirectory(this.root, parts, makeImplied);
     if (dir === null) throw misplaced(entry, "lies below a file", "a directory above it");
     if (base === name) {

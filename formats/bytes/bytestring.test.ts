@@ -1,6 +1,6 @@
 import { strict as assert } from "node:assert";
 import { test } from "node:test";
-import { escapeBytes, fromBytes, fromText, toBytes, toText } from "./bytestring.ts";
+import { escapeBytes, fromBytes, fromText, mapKey, toBytes, toText } from "./bytestring.ts";
 
 test("every byte survives the way into a ByteString and back", () => {
   const all = Uint8Array.from({ length: 256 }, (_, i) => i);
@@ -26,4 +26,11 @@ test("escapeBytes is plain ASCII, without spaces, and no two inputs look alike",
   const singles = Array.from({ length: 256 }, (_, i) => escapeBytes(String.fromCharCode(i)));
   assert.equal(new Set(singles).size, 256);
   assert.ok(singles.every((text) => /^[\x21-\x7e]+$/.test(text)));
+});
+
+test("a map key tells long strings of one length apart, and quickly", () => {
+  const long = (i: number) => "v".repeat(60_000) + String(i).padStart(5, "0");
+  const keys = new Set(Array.from({ length: 2000 }, (_, i) => mapKey(long(i))));
+  assert.equal(keys.size, 2000);
+  assert.equal(mapKey("short"), "short");
 });

@@ -1,3 +1,5 @@
+import { createHash } from "node:crypto";
+
 /**
  * Bytes held in a string, one char (0 to 255) a byte: the form of file names, link targets and xattr values inside this
  * project. File names are bytes, not text; held this way they compare, sort and hash as bytes do, and cost one byte a
@@ -33,4 +35,17 @@ export function escapeBytes(bytes: ByteString): string {
   return bytes.replace(/[^\x21-\x5b\x5d-\x7e]/g, (c) =>
     c === "\\" ? "\\\\" : `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
+}
+
+/** V8 hashes strings longer than 16,383 chars by their length alone. */
+const LONGEST_PLAIN_KEY = 1024;
+
+/**
+ * A Map key for bytes of any length. Long strings of one length all have the same hash in V8, so that a Map with them as
+ * keys becomes a list: thousands of long values from a hostile input would stall the process.
+ */
+export function mapKey(bytes: ByteString): string {
+  if (bytes.length <= LONGEST_PLAIN_KEY) return bytes;
+  // No ByteString has a char above 255, so no short one equals the key of a long one.
+  return `\u0100${createHash("sha256").update(bytes, "latin1").digest("hex")}`;
 }

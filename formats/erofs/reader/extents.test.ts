@@ -60,7 +60,7 @@ test("a chunk array of plain block addresses reads as the indexes do", () => {
 });
 
 test("an address of the image itself that lies in a device's unified range means the device", () => {
-  const f = file(3 * BLOCK_SIZE, run(0, 1, 1), run(1, 2, 2));
+  const f = file(3 * BLOCK_SIZE, run(0, 1, 1), run(1, 4, 2));
   const image = imageOf(dir({ f }), [blob(4), blob(9, "b")]);
   const expected = extentsOf(image);
   const array = inodeOffset(image, "/f") + 32;

@@ -14,6 +14,7 @@ import {
   setXattr,
   type Tree,
 } from "../../tree/index.ts";
+import { isMisreadAfter } from "../writer/index.ts";
 
 /** A small fast generator (mulberry32): equal seeds give equal runs. */
 export class Random {
@@ -135,6 +136,9 @@ function addExtents(random: Random, inode: Inode): void {
     const length = 1 + random.below(random.of([1, 4, 64]));
     const startBlock = blob === HOLE ? 0 : random.below(BLOBS[blob]!.blocks - length + 1);
     const last = extents.at(-1);
+    // Neighbours that Linux misreads are refused by the writer.
+    const stored = extents.findLast((extent) => extent.blob !== HOLE);
+    if (stored !== undefined && isMisreadAfter(stored, { blob, startBlock, blocks: length })) continue;
     const follows = last?.blob === blob && (blob === HOLE || last.startBlock + last.blocks === startBlock);
     // Runs that lie contiguous come back as one, so they are made as one.
     if (follows) extents[extents.length - 1] = { ...last!, blocks: last!.blocks + length };

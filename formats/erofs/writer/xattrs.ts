@@ -1,4 +1,4 @@
-import { type ByteString, escapeBytes } from "../../bytes/index.ts";
+import { type ByteString, escapeBytes, mapKey } from "../../bytes/index.ts";
 import type { Xattr } from "../../tree/index.ts";
 import { XattrEntry as EntryHeader, XATTR_PREFIXES, XattrIbodyHeader } from "../format.ts";
 import { putBytes } from "./bytes.ts";
@@ -30,7 +30,7 @@ const MAX_BODY_BYTES = XattrIbodyHeader.size + 4 * (0xffff - 1);
 
 /** The attributes of all inodes: equal ones are found while items are added, then laid out by `finish`. */
 export class XattrPlan {
-  readonly #byName = new Map<ByteString, Map<ByteString, XattrEntry>>();
+  readonly #byName = new Map<ByteString, Map<string, XattrEntry>>();
   readonly #owners: Item[] = [];
 
   /**
@@ -67,10 +67,11 @@ export class XattrPlan {
       byValue = new Map();
       this.#byName.set(xattr.name, byValue);
     }
-    let entry = byValue.get(xattr.value);
+    const key = mapKey(xattr.value);
+    let entry = byValue.get(key);
     if (entry === undefined) {
       entry = newEntry(xattr, item);
-      byValue.set(xattr.value, entry);
+      byValue.set(key, entry);
     }
     entry.uses++;
     return entry;
