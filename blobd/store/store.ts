@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
-import { mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import { makeFolders } from "../sys/index.ts";
 import { BlobFile } from "./blob-file.ts";
 import { BlobWriter, type FinishedBlob } from "./blob-writer.ts";
 import { type BlobState, Blobs } from "./blobs.ts";
 import { BufferPool } from "./buffer-pool.ts";
-import { errnoOf, StoreError, storeError } from "./errors.ts";
+import { StoreError, storeError } from "./errors.ts";
 import { StoreLock, withFileLock } from "./locks.ts";
 import { StorePaths } from "./paths.ts";
 import { filesOfImage, filesOfLayer, type PruneOptions, type PruneResult, prune } from "./prune.ts";
@@ -240,25 +241,15 @@ export function recordKey(fields: Readonly<Record<string, string | number | bool
 function prepare(paths: StorePaths): void {
   try {
     // Only the owner may look in: images hold private files and set-user-ID programs.
-    makeFolder(paths.root);
+    makeFolders(paths.root, 0o700);
     const names = readdirSync(paths.root);
     if (!names.includes(paths.markerName)) {
       if (names.length > 0) throw new StoreError("ERR_STORE_CORRUPT", paths.root, notAStore(paths, names));
       writeFileSync(join(paths.root, paths.markerName), "");
     }
-    for (const folder of paths.folders) makeFolder(folder);
+    for (const folder of paths.folders) makeFolders(folder, 0o700);
   } catch (error) {
     throw storeError(error, paths.root, "opening the store");
-  }
-}
-
-function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    // With `recursive` from the start Node reports a read-only file system as ENOENT.
-    if (errnoOf(error) === "ENOENT") mkdirSync(path, { recursive: true, mode: 0o700 });
-    else if (errnoOf(error) !== "EEXIST") throw error;
   }
 }
 

@@ -5,6 +5,7 @@
 export type { DecodeFailure, Decoder, DecodeStatus } from "./decoder.ts";
 export { SysError } from "./errno.ts";
 export { flock, type LockKind, tryFlock, unlockFlock } from "./flock.ts";
+export { makeFolders } from "./folders.ts";
 export { type DeflateDecoder, hasIsal, isalDecoder } from "./isal.ts";
 export type { Path } from "./libc.ts";
 export { attachLoop, type LoopDevice } from "./loop.ts";
