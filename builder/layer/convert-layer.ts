@@ -26,6 +26,8 @@ export interface LayerStats {
   /** Archive entries by what they made; whiteouts and opaque marks are `marks`. */
   readonly entries: number;
   readonly files: number;
+  /** Of the layer's meta. */
+  readonly inodes: number;
   readonly tarBytes: number;
   /** Sizes of all files. */
   readonly logicalBytes: number;
@@ -132,7 +134,7 @@ async function storeLayer(
   const meta = await store.putBytes(image.meta);
   const { entries, files } = sink;
   const seconds = (performance.now() - startMs) / 1000;
-  return { meta, blob, stats: { entries, files, tarBytes, ...sink.fileData.stats, seconds } };
+  return { meta, blob, stats: { entries, files, inodes: image.inodes, tarBytes, ...sink.fileData.stats, seconds } };
 }
 
 /** Tree and data of one layer, filled entry by entry. */

@@ -11,6 +11,7 @@ import {
   mergeLayers,
   S_IFLNK,
 } from "../../formats/tree/index.ts";
+import type { LayerLimits } from "./layer-budget.ts";
 import { LayerTree } from "./layer-tree.ts";
 
 const LETTERS: Record<string, EntryType> = {
@@ -152,6 +153,26 @@ for (const [what, entries, message] of [
       (error) => error instanceof FormatError && message.test(error.message),
     );
   });
+
+test("what a layer may ask of memory: inodes, text, long names and link targets", () => {
+  const limited = (limits: LayerLimits, ...entries: string[]) => {
+    const tree = new LayerTree(limits);
+    for (const [index, text] of entries.entries()) tree.add(entry(text, index));
+  };
+  const three = { inodes: 3, textBytes: 1000 };
+  limited(three, "f a", "f b", "f c");
+  limited(three, "f a/b/c");
+  assert.throws(() => limited(three, "f a", "f b", "f c", "f d"), /at byte 1536: d makes 4 files .* may have 3/);
+  assert.throws(() => limited(three, "f a/b/c/d"), /a\/b\/c\/d makes 4 files/);
+  assert.throws(() => limited({ inodes: 9, textBytes: 10 }, "f abcdefghijk"), /with 11 bytes of names, .* with 10/);
+  assert.throws(() => limited({ inodes: 9, textBytes: 10 }, "l a -> abcdefghijk"), /with 11 bytes/);
+  const n = "n".repeat(255);
+  limited(three, `f ${n}`, `l t -> ${"t".repeat(500)}`);
+  assert.throws(() => layer(`f ${n}n`), /a name in it has 256 bytes, Linux takes 255/);
+  assert.throws(() => layer(`f ${n}n/f`), /a name in it has 256 bytes/);
+  layer(`l a -> ${"t".repeat(4095)}`);
+  assert.throws(() => layer(`l a -> ${"t".repeat(4096)}`), /its link target has 4096 bytes, Linux takes 4095/);
+});
 
 test("merge: whiteouts, opaque directories, and metadata of the topmost layer that names a directory", () => {
   const base = layer("d etc 0755", "f etc/a", "f etc/b", "d var", "f var/x", "d keep", "f keep/k");

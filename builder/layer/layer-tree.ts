@@ -26,19 +26,13 @@ import {
   XATTR_OPAQUE,
   xattrValue,
 } from "../../formats/tree/index.ts";
+import { DEFAULT_LAYER_LIMITS, LayerBudget, type LayerLimits } from "./layer-budget.ts";
 
 /** OCI image specification, layer.md, "Whiteouts". */
 const WHITEOUT_PREFIX = ".wh.";
 const WHITEOUT_OPAQUE = ".wh..wh..opq";
 /** aufs keeps its own files under this prefix; they are no part of the image. */
 const AUFS_PREFIX = ".wh..wh.";
-
-/** Most entries of one layer: the largest real ones have a few hundred thousand; each costs some 250 bytes of memory. */
-const MAX_ENTRIES = 1 << 22;
-/** Most bytes of names, link targets and xattrs of one layer, which are all held in memory. */
-const MAX_METADATA_BYTES = 256 << 20;
-/** Linux NAME_MAX. */
-const MAX_NAME_BYTES = 255;
 
 const TYPE_BITS = {
   file: S_IFREG,
@@ -58,49 +52,37 @@ interface Place {
 
 export class LayerTree {
   readonly root: Inode = newImpliedDirectory();
+  private readonly budget: LayerBudget;
   /** The directory part of the last path placed and where it led: archives list a directory's entries together. */
   private lastDirectoryPath: ByteString | undefined;
   private lastDirectory: Inode = this.root;
-  private entries = 0;
-  private metadataBytes = 0;
+
+  constructor(limits: LayerLimits = DEFAULT_LAYER_LIMITS) {
+    this.budget = new LayerBudget(limits);
+  }
 
   /**
    * Puts an entry into the tree. A regular file's data is the caller's to add to the returned inode.
    *
    * @returns the inode that the name now has, or null when the entry is a mark or a link.
-   * @throws FormatError naming the entry when it cannot be placed.
+   * @throws FormatError naming the entry when it cannot be placed, or is more than a layer may have.
    */
   add(entry: TarEntry): Inode | null {
-    this.count(entry);
+    this.budget.addEntry(entry);
     const place = this.place(entry);
     if (place.name.startsWith(WHITEOUT_PREFIX)) {
       this.addWhiteout(entry, place);
       return null;
     }
     if (entry.type === "hardlink") {
-      this.put(place, this.linkTarget(entry));
+      this.put(entry, place, this.linkTarget(entry));
       return null;
     }
     if (entry.type === "directory") return this.addDirectory(entry, place);
     if (place.name === "") throw misplaced(entry, "names the root", "a directory");
     const inode = newInode(entry);
-    this.put(place, inode);
+    this.put(entry, place, inode);
     return inode;
-  }
-
-  /** Bounds what a layer can fill the memory with: a few compressed bytes can be millions of entries. */
-  private count(entry: TarEntry): void {
-    this.entries++;
-    this.metadataBytes += entry.path.length + entry.linkPath.length;
-    for (const { name, value } of entry.xattrs) this.metadataBytes += name.length + value.length;
-    if (this.entries > MAX_ENTRIES)
-      throw misplaced(entry, "is one too many", `at most ${MAX_ENTRIES} entries in a layer`);
-    if (this.metadataBytes > MAX_METADATA_BYTES)
-      throw misplaced(
-        entry,
-        "is too much",
-        `at most ${MAX_METADATA_BYTES} bytes of names, targets and xattrs in a layer`,
-      );
   }
 
   private place(entry: TarEntry): Place {
@@ -108,20 +90,12 @@ export class LayerTree {
     const slash = path.lastIndexOf("/");
     const name = path.slice(slash + 1);
     // The quick way: an ordinary name in the same directory as the entry before.
-    if (
-      name.length <= MAX_NAME_BYTES &&
-      name !== "" &&
-      name !== "." &&
-      name !== ".." &&
-      path.slice(0, slash + 1) === this.lastDirectoryPath
-    )
+    if (name !== "" && name !== "." && name !== ".." && path.slice(0, slash + 1) === this.lastDirectoryPath)
       return { dir: this.lastDirectory, name };
     const parts = cleanPath(path);
     const base = parts.pop();
     if (base === undefined) return { dir: this.root, name: "" };
-    if (base.length > MAX_NAME_BYTES || parts.some((part) => part.length > MAX_NAME_BYTES))
-      throw misplaced(entry, "has a longer name", `names of at most ${MAX_NAME_BYTES} bytes`);
-    const dir = resolveDirectory(this.root, parts, makeImplied);
+    const dir = resolveDirectory(this.root, parts, (parent, name) => this.makeImplied(entry, parent, name));
     if (dir === null) throw misplaced(entry, "lies below a file", "a directory above it");
     if (base === name) {
       this.lastDirectoryPath = path.slice(0, slash + 1);
@@ -130,11 +104,21 @@ export class LayerTree {
     return { dir, name: base };
   }
 
-  private put(place: Place, inode: Inode): void {
+  private put(entry: TarEntry, place: Place, inode: Inode): void {
+    this.budget.addName(entry, place.name);
     const siblings = childrenOf(place.dir);
     const old = siblings.get(place.name);
     if (old !== undefined && (old.children !== null || old.type === S_IFLNK)) this.lastDirectoryPath = undefined;
     siblings.set(place.name, inode);
+  }
+
+  private makeImplied(entry: TarEntry, parent: Inode, name: ByteString): Inode | null {
+    const old = childrenOf(parent).get(name);
+    if (old !== undefined && !isWhiteout(old)) return null;
+    const dir = newImpliedDirectory();
+    if (old !== undefined) setOpaque(dir, true);
+    this.put(entry, { dir: parent, name }, dir);
+    return dir;
   }
 
   private addDirectory(entry: TarEntry, place: Place): Inode {
@@ -148,7 +132,7 @@ export class LayerTree {
     const dir = newInode(entry);
     // What a lower layer has at this name was taken away by the entry that we replace.
     if (old !== undefined) setOpaque(dir, true);
-    this.put(place, dir);
+    this.put(entry, place, dir);
     return dir;
   }
 
@@ -163,7 +147,7 @@ export class LayerTree {
       throw misplaced(entry, "is a whiteout of nothing", "a name");
     // A whiteout speaks of lower layers only: what this layer itself has at the name stays.
     const own = childrenOf(place.dir).get(hidden);
-    if (own === undefined) childrenOf(place.dir).set(hidden, newWhiteout());
+    if (own === undefined) this.put(entry, { dir: place.dir, name: hidden }, newWhiteout());
     else if (own.children !== null) setOpaque(own, true);
   }
 
@@ -177,15 +161,6 @@ export class LayerTree {
       throw misplaced(entry, `links to ${escapeBytes(entry.linkPath)}, which the layer removed`, "a file");
     return target;
   }
-}
-
-function makeImplied(parent: Inode, name: ByteString): Inode | null {
-  const old = childrenOf(parent).get(name);
-  if (old !== undefined && !isWhiteout(old)) return null;
-  const dir = newImpliedDirectory();
-  if (old !== undefined) setOpaque(dir, true);
-  childrenOf(parent).set(name, dir);
-  return dir;
 }
 
 function childrenOf(dir: Inode): Map<ByteString, Inode> {
