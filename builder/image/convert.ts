@@ -60,9 +60,12 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
   const startMs = performance.now();
   const signal = options.signal ?? new AbortController().signal;
   const onProgress = options.onProgress ?? (() => {});
-  const store = await Store.open(options.storeRoot);
+  const store = await Store.open(options.storeRoot, {
+    onWarning: (message) => onProgress({ type: "warning", message }),
+  });
   try {
-    const image = await resolveImage(spec, { signal });
+    const onRetry = (reason: string) => onProgress({ type: "retry", index: null, reason });
+    const image = await resolveImage(spec, { signal, retry: { onRetry } });
     onProgress({
       type: "resolved",
       reference: image.reference,

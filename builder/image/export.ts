@@ -1,12 +1,20 @@
 /** A converted image taken out of the store: as a folder, or as one flat file. */
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { copyFile, type FileHandle, link, mkdir, open, rename, rm } from "node:fs/promises";
+import { copyFile, type FileHandle, link, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { getSystemErrorMap } from "node:util";
 import { type ImageRecord, Store } from "../../blobd/store/index.ts";
+import { makeFolders } from "../../blobd/sys/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import { flatImage } from "./merge-image.ts";
 import { EXPORT_META } from "./open-image.ts";
+
+/** A file or folder that cannot be written. */
+export class ExportError extends Error {
+  override readonly name = "ExportError";
+  readonly code = "ERR_EXPORT";
+}
 
 /** Copied at once, in bytes: large enough for O_DIRECT-like speed, small enough to be bounded. */
 const COPY_BYTES = 8 << 20;
@@ -16,6 +24,7 @@ const COPY_BYTES = 8 << 20;
  * read-only ones where the folder is on the same file system, else copies (by reflink where it can).
  *
  * @returns the path of image.erofs.
+ * @throws ExportError, StoreError; the reason of `signal`
  */
 export async function exportDirectory(
   storeRoot: string,
@@ -26,14 +35,14 @@ export async function exportDirectory(
   const store = await Store.open(storeRoot);
   try {
     const blobFolder = join(folder, "blobs", "sha256");
-    await mkdir(blobFolder, { recursive: true });
+    await writing(folder, async () => makeFolders(blobFolder));
     for (const { digestHex } of record.blobs) {
       signal.throwIfAborted();
-      await place(store.blobPath(digestHex), join(blobFolder, digestHex));
+      await writing(folder, () => place(store.blobPath(digestHex), join(blobFolder, digestHex)));
     }
     // The meta comes last: whoever sees it finds its blobs.
     const metaPath = join(folder, EXPORT_META);
-    await place(store.blobPath(record.meta.digestHex), metaPath);
+    await writing(folder, () => place(store.blobPath(record.meta.digestHex), metaPath));
     return metaPath;
   } finally {
     store.close();
@@ -43,6 +52,7 @@ export async function exportDirectory(
 /**
  * Writes one flat image: metadata written anew with absolute addresses, then the blobs, holes left holes.
  * @returns the file's path.
+ * @throws ExportError, StoreError; the reason of `signal`
  */
 export async function exportSingle(
   storeRoot: string,
@@ -53,17 +63,30 @@ export async function exportSingle(
   const store = await Store.open(storeRoot);
   try {
     const { image, tree } = flatImage(store, record.meta);
-    await writeWhole(path, async (out) => {
+    const write = async (out: FileHandle) => {
       await out.write(image.meta, 0, image.meta.length, 0);
       for (const [index, { digestHex }] of tree.blobs.entries()) {
         const offset = (image.blobBaseBlocks[index] as number) * BLOCK_SIZE;
         await copyInto(store.blobPath(digestHex), out, offset, signal);
       }
       await out.truncate(image.totalBlocks * BLOCK_SIZE);
-    });
+    };
+    await writing(path, () => writeWhole(path, write));
     return path;
   } finally {
     store.close();
+  }
+}
+
+/** Runs a step of the export to `path`; what the file system refuses is told as an ExportError. */
+async function writing<T>(path: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (error) {
+    const { errno, code } = error as NodeJS.ErrnoException;
+    if (errno === undefined) throw error;
+    const text = getSystemErrorMap().get(errno)?.[1];
+    throw new ExportError(`writing ${path}: ${text ?? code}`, { cause: error });
   }
 }
 

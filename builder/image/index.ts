@@ -1,7 +1,8 @@
 /** Whole images: conversion into the store, export from it, and opening what was made. */
 export { type ConvertOptions, type ConvertResult, convertImage } from "./convert.ts";
-export { exportDirectory, exportSingle } from "./export.ts";
+export { ExportError, exportDirectory, exportSingle } from "./export.ts";
 export { type FileSource, openFileSource } from "./file-source.ts";
 export { LayerError } from "./layer-pool.ts";
+export { MergeError } from "./merge-image.ts";
 export { ImageError, type OpenedImage, type OpenImageOptions, openImage } from "./open-image.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";

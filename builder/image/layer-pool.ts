@@ -78,7 +78,7 @@ class LayerWorker {
     this.signal = signal;
     this.worker = new Worker(new URL("./layer-worker.js", import.meta.url), { workerData: settings });
     this.worker.on("message", (message: FromWorker) => this.receive(message));
-    this.worker.on("error", (error) => this.fail(error as Error));
+    this.worker.on("error", (error) => this.fail(this.told(error as NodeJS.ErrnoException)));
     this.exited = new Promise((resolve) =>
       this.worker.on("exit", () => {
         this.fail(new Error("the layer's worker thread ended early"));
@@ -107,6 +107,13 @@ class LayerWorker {
     clearTimeout(timer);
   }
 
+  /** An error that ended the thread; that it ran out of memory is the layer's doing, not ours. */
+  private told(error: NodeJS.ErrnoException): Error {
+    if (error.code !== "ERR_WORKER_OUT_OF_MEMORY") return error;
+    const message = "needs more memory than Node.js may use; NODE_OPTIONS=--max-old-space-size=MIB raises it";
+    return new LayerError(this.job?.layer.digest ?? null, { name: "Error", code: "ERR_LIMIT", message });
+  }
+
   private fail(error: Error): void {
     this.failure ??= error;
     this.settle?.reject(error);
@@ -117,10 +124,9 @@ class LayerWorker {
   }
 
   private receive(message: FromWorker): void {
-    const { index } = message;
     if (message.type === "progress")
-      this.onProgress({ type: "layer", index, state: message.state, bytes: message.bytes });
-    else if (message.type === "retry") this.onProgress({ type: "retry", index, reason: message.reason });
+      this.onProgress({ type: "layer", index: message.index, state: message.state, bytes: message.bytes });
+    else if (message.type === "retry" || message.type === "warning") this.onProgress(message);
     else if (message.type === "done") this.settle?.resolve(message.layer);
     else this.settle?.reject(new LayerError(this.job?.layer.digest ?? null, message.error));
   }

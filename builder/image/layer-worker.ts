@@ -17,6 +17,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly type: "progress"; readonly index: number; readonly state: LayerState; readonly bytes: number }
   | { readonly type: "retry"; readonly index: number; readonly reason: string }
+  | { readonly type: "warning"; readonly message: string }
   | { readonly type: "done"; readonly index: number; readonly layer: StoredLayer }
   | { readonly type: "failed"; readonly index: number; readonly error: PlainError };
 
@@ -33,9 +34,9 @@ const PROGRESS_INTERVAL_MS = 50;
 if (parentPort !== null) await serve(parentPort, workerData as WorkerSettings);
 
 async function serve(port: NonNullable<typeof parentPort>, settings: WorkerSettings): Promise<void> {
-  const store = await Store.open(settings.storeRoot);
-  const abort = new AbortController();
   const post = (message: FromWorker) => port.postMessage(message);
+  const store = await Store.open(settings.storeRoot, { onWarning: (message) => post({ type: "warning", message }) });
+  const abort = new AbortController();
   port.on("message", (message: ToWorker) => {
     if (message.type === "abort") abort.abort(new Error("interrupted"));
     else if (message.type === "close") {

@@ -1,7 +1,17 @@
+import { getHeapStatistics } from "node:v8";
 import type { LayerRecord, Store, StoredFile } from "../../blobd/store/index.ts";
 import { bytesSource } from "../../formats/bytes/index.ts";
 import { type ErofsImage, openErofs, writeErofs } from "../../formats/erofs/index.ts";
 import { mergeLayers, type Tree } from "../../formats/tree/index.ts";
+
+/** The layers are fine, their merge would take more memory than Node.js may use. */
+export class MergeError extends Error {
+  override readonly name = "MergeError";
+  readonly code = "ERR_LIMIT";
+}
+
+/** What an inode takes in the heap from the tree to the written meta, in bytes: measured with a million. */
+const INODE_HEAP_BYTES = 500;
 
 /** The merged meta of an image, in the store. */
 export interface MergedImage {
@@ -34,14 +44,23 @@ export async function mergeImage(
 export class LayerTrees {
   private readonly store: Store;
   private readonly trees = new Map<string, Tree>();
+  private inodes = 0;
+  private heapBytes = 0;
 
   constructor(store: Store) {
     this.store = store;
   }
 
+  /** @throws MergeError when all trees so far are too much */
   load(layer: LayerRecord): void {
-    const { digestHex } = layer.meta;
-    if (!this.trees.has(digestHex)) this.trees.set(digestHex, metaTree(this.store, layer.meta));
+    const { digestHex, size } = layer.meta;
+    if (this.trees.has(digestHex)) return;
+    this.inodes += layer.stats.inodes ?? 0;
+    this.heapBytes += (layer.stats.inodes ?? 0) * INODE_HEAP_BYTES + size;
+    const limit = getHeapStatistics().heap_size_limit;
+    // A crash for want of memory could not be told in a line.
+    if (this.heapBytes > limit) throw tooLarge(this.inodes, this.heapBytes, limit);
+    this.trees.set(digestHex, metaTree(this.store, layer.meta));
   }
 
   /** The layer's tree, the caller's to change. */
@@ -51,6 +70,14 @@ export class LayerTrees {
     this.trees.delete(digestHex);
     return tree;
   }
+}
+
+function tooLarge(inodes: number, needed: number, limit: number): MergeError {
+  const mebibytes = (bytes: number) => Math.ceil(bytes / (1 << 20));
+  return new MergeError(
+    `the image's layers hold ${inodes} files and folders and more: merging them takes about ${mebibytes(needed)} MiB ` +
+      `of memory, Node.js may use ${mebibytes(limit)}; NODE_OPTIONS=--max-old-space-size=MIB raises that`,
+  );
 }
 
 /** The tree of an image's meta in the store, with the image written anew as one flat file's metadata. */

@@ -1,6 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type FoundImage, type ImageRecord, type LayerRecord, Store } from "../../blobd/store/index.ts";
+import { FormatError } from "../../formats/bytes/index.ts";
 import { type ErofsReader, openErofs } from "../../formats/erofs/index.ts";
 import { formatSource, parseSource } from "../sources/index.ts";
 import { type FileSource, openFileSource } from "./file-source.ts";
@@ -8,13 +9,13 @@ import { type FileSource, openFileSource } from "./file-source.ts";
 /** Where an exported image keeps its metadata. */
 export const EXPORT_META = "image.erofs";
 
-/** No such image, or a part of it is missing: what was looked for and where. */
+/** No such image, not an image, or a part of it is missing: what was looked for and where. */
 export class ImageError extends Error {
   override readonly name = "ImageError";
-  readonly code: "ERR_NO_IMAGE" | "ERR_NO_BLOB";
+  readonly code: "ERR_NO_IMAGE" | "ERR_NO_BLOB" | "ERR_BAD_IMAGE";
 
-  constructor(code: "ERR_NO_IMAGE" | "ERR_NO_BLOB", message: string) {
-    super(message);
+  constructor(code: ImageError["code"], message: string, options?: { cause?: unknown }) {
+    super(message, options);
     this.code = code;
   }
 }
@@ -39,6 +40,8 @@ export interface OpenImageOptions {
   readonly storeRoot: string;
   /** Blobs given by hand. */
   readonly devicePaths?: readonly string[];
+  /** Told of records and blobs of the store that are no good. */
+  readonly onWarning?: (message: string) => void;
 }
 
 /**
@@ -54,14 +57,16 @@ export async function openImage(target: string, options: OpenImageOptions): Prom
     let files: ImageFiles;
     if (existsSync(target)) files = filesAt(target);
     else {
+      // Looking for an image makes no store.
+      if (!existsSync(options.storeRoot)) throw noImage(target, options.storeRoot);
       // The store stays open as long as its files are used by name: nobody prunes them meanwhile.
-      const store = await Store.open(options.storeRoot);
+      const store = await Store.open(options.storeRoot, options.onWarning && { onWarning: options.onWarning });
       opened.push(store);
       files = await filesInStore(target, store);
     }
     const meta = openFileSource(files.metaPath);
     opened.push(meta);
-    const reader = openErofs(meta);
+    const reader = openReader(meta);
     const devicePaths = options.devicePaths ?? blobPaths(files, reader, meta);
     if (devicePaths.length > 0 && devicePaths.length !== reader.devices.length)
       throw new ImageError(
@@ -77,6 +82,17 @@ export async function openImage(target: string, options: OpenImageOptions): Prom
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+function openReader(meta: FileSource): ErofsReader {
+  try {
+    return openErofs(meta);
+  } catch (error) {
+    if (!(error instanceof FormatError)) throw error;
+    throw new ImageError("ERR_BAD_IMAGE", `${meta.path} is no EROFS image that can be read: ${error.message}`, {
+      cause: error,
+    });
   }
 }
 
@@ -116,15 +132,18 @@ async function filesInStore(target: string, store: Store): Promise<ImageFiles> {
     .filter(isNamed)
     .sort((a, b) => b.record.createdMs - a.record.createdMs);
   const record = found && (await store.getImage(found.key));
-  if (record === undefined)
-    throw new ImageError(
-      "ERR_NO_IMAGE",
-      `no file ${target}, and no image of that name in the store ${store.root}; convert it first: erofsify ${target}`,
-    );
+  if (record === undefined) throw noImage(target, store.root);
   const layers = await Promise.all(record.layers.map((key) => store.getLayer(key)));
   return {
     metaPath: store.blobPath(record.meta.digestHex),
     devicePaths: record.blobs.map(({ digestHex }) => store.blobPath(digestHex)),
     stored: { record, layers: layers.filter((layer) => layer !== undefined) },
   };
+}
+
+function noImage(target: string, storeRoot: string): ImageError {
+  return new ImageError(
+    "ERR_NO_IMAGE",
+    `no file ${target}, and no image of that name in the store ${storeRoot}; convert it first: erofsify ${target}`,
+  );
 }

@@ -2,7 +2,9 @@
 export type ProgressEvent =
   | { readonly type: "resolved"; readonly reference: string; readonly layers: readonly LayerSummary[] }
   | { readonly type: "layer"; readonly index: number; readonly state: LayerState; readonly bytes: number }
-  | { readonly type: "retry"; readonly index: number; readonly reason: string }
+  /** `index` is null while the image's manifest is looked for. */
+  | { readonly type: "retry"; readonly index: number | null; readonly reason: string }
+  | { readonly type: "warning"; readonly message: string }
   | { readonly type: "merging"; readonly layers: number };
 
 export interface LayerSummary {

@@ -1,7 +1,8 @@
+import { stat } from "node:fs/promises";
 import { ArchiveIndex } from "./archive-index.ts";
 import { readDockerArchive } from "./docker-archive.ts";
 import { type ImageDocuments, layersOf, readDocuments } from "./documents.ts";
-import { SourceError } from "./errors.ts";
+import { ioError, SourceError } from "./errors.ts";
 import type { LayerAccess, LayerInfo, Member, ResolvedImage } from "./image.ts";
 import { archiveReader, blobPath, directoryReader, layoutStore } from "./layout.ts";
 import { type ReadOptions, registryOptions } from "./options.ts";
@@ -40,10 +41,19 @@ export async function resolveImage(spec: SourceSpec, options: ReadOptions = {}):
       return withoutDocuments(spec, layer, { kind: "tar", path: spec.path, identity });
     }
     case "dir": {
+      await checkDirectory(spec.path);
       const layer: LayerInfo = { digest: null, size: 0, mediaType: "inode/directory", compression: "none" };
       return withoutDocuments(spec, layer, { kind: "dir", path: spec.path });
     }
   }
+}
+
+/** Before the work is told to begin. */
+async function checkDirectory(path: string): Promise<void> {
+  const found = await stat(path).catch((error) => {
+    throw ioError(path, error);
+  });
+  if (!found.isDirectory()) throw new SourceError("ERR_BAD_SOURCE", `${path}: is not a directory`);
 }
 
 function resolveOciArchive(spec: SourceSpec & { kind: "oci-archive" }, options: ReadOptions): Promise<ResolvedImage> {

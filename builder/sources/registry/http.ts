@@ -91,8 +91,8 @@ async function readAuthorities(path: string): Promise<string> {
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY)/;
 /** What a TLS client says when the other side speaks plain HTTP. */
 const NOT_TLS = /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|EPROTO/;
-/** Mistakes of configuration, not of the line. */
-const LASTING = /^(?:UND_ERR_INVALID_ARG|ERR_INVALID_URL|UND_ERR_HEADERS_OVERFLOW|UND_ERR_NOT_SUPPORTED)$/;
+/** Mistakes of configuration, not of the line. A name server that is out of reach is EAI_AGAIN, not ENOTFOUND. */
+const LASTING = /^(?:ENOTFOUND|UND_ERR_INVALID_ARG|ERR_INVALID_URL|UND_ERR_HEADERS_OVERFLOW|UND_ERR_NOT_SUPPORTED)$/;
 
 /** What a failed exchange means. An abort stays what it is. */
 export function networkError(url: URL, error: unknown, signal?: AbortSignal | undefined): unknown {
