@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /** The `erofsify` command. Each subcommand lives in commands/ and is loaded when it is used. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError, Option } from "commander";
-import { EXIT, exitCodeOf, reportError } from "./exit.ts";
+import { Command, Option } from "commander";
+import { exitCodeOf, reportError } from "./exit.ts";
+import { endQuietly } from "./ui/output.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
   version: string;
@@ -18,7 +19,15 @@ const program = new Command("erofsify")
   .description("Turns OCI images into EROFS: chunk-aligned blobs that are mounted as they are, never unpacked.")
   .version(version)
   .exitOverride()
-  .showHelpAfterError("(try erofsify --help)")
+  .configureOutput({
+    outputError: (text, write) =>
+      write(
+        `erofsify: ${text
+          .trim()
+          .replace(/^error: /, "")
+          .replaceAll("\n", " ")} (try erofsify --help)\n`,
+      ),
+  })
   .addHelpText("after", () => EXAMPLES);
 
 const EXAMPLES = `
@@ -140,14 +149,12 @@ program
   .addOption(storeOption())
   .action(async (options) => (await import("./commands/prune.ts")).run(options));
 
+endQuietly();
 try {
   await program.parseAsync();
 } catch (error) {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
-  else {
-    reportError(error);
-    process.exitCode = exitCodeOf(error);
-  }
+  reportError(error);
+  process.exitCode = exitCodeOf(error);
 }
 // Connections kept alive for another request would hold the process for a while. Output to files and pipes is written.
 process.exit();

@@ -1,9 +1,13 @@
+import { statSync } from "node:fs";
+import { dirname } from "node:path";
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
-import { parsePlatform } from "../../../formats/oci/index.ts";
+import { FormatError } from "../../../formats/bytes/index.ts";
+import { type Platform, parsePlatform } from "../../../formats/oci/index.ts";
 import { type ConvertResult, convertImage, exportDirectory, exportSingle } from "../../image/index.ts";
 import { parseSource } from "../../sources/index.ts";
 import { UsageError } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
+import { writeLines, writeOut } from "../ui/output.ts";
 import { createProgress } from "../ui/progress.ts";
 import { formatBytes, formatSeconds, parseBytes, shortDigest } from "../ui/units.ts";
 
@@ -21,34 +25,53 @@ export interface ConvertCommandOptions {
 }
 
 export async function run(ref: string, options: ConvertCommandOptions): Promise<void> {
+  const platform = parsePlatformOption(options.platform);
   const spec = parseSource(ref, {
     ...(options.plainHttp && { plainHttp: true }),
-    ...(options.platform !== undefined && { platform: parsePlatform(options.platform) }),
+    ...(platform !== undefined && { platform }),
   });
   const storeRoot = options.store ?? defaultStoreRoot();
+  const convertOptions = {
+    storeRoot,
+    layer: { inlineTails: options.inlineTails ?? false },
+    ...(options.jobs !== undefined && { jobs: parseJobs(options.jobs) }),
+    ...(options.maxLayerSize !== undefined && { maxBlobBytes: parseBytes(options.maxLayerSize, "--max-layer-size") }),
+  };
+  checkTargets(options);
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
   const interrupt = onInterrupt();
+  const { signal } = interrupt;
   try {
-    const result = await convertImage(spec, {
-      storeRoot,
-      layer: { inlineTails: options.inlineTails ?? false },
-      ...(options.jobs !== undefined && { jobs: parseJobs(options.jobs) }),
-      ...(options.maxLayerSize !== undefined && { maxBlobBytes: parseBytes(options.maxLayerSize) }),
-      onProgress: progress.listener,
-      signal: interrupt.signal,
-    });
+    const result = await convertImage(spec, { ...convertOptions, onProgress: progress.listener, signal });
     progress.stop();
+    const { record } = result;
     const exported: string[] = [];
-    if (options.output !== undefined)
-      exported.push(await exportDirectory(storeRoot, result.record, options.output, interrupt.signal));
-    if (options.single !== undefined)
-      exported.push(await exportSingle(storeRoot, result.record, options.single, interrupt.signal));
-    if (options.json) process.stdout.write(`${JSON.stringify(jsonResult(result, storeRoot, exported), null, 2)}\n`);
-    else if (!options.quiet) process.stdout.write(textResult(result, storeRoot, exported));
+    if (options.output !== undefined) exported.push(await exportDirectory(storeRoot, record, options.output, signal));
+    if (options.single !== undefined) exported.push(await exportSingle(storeRoot, record, options.single, signal));
+    if (options.json) await writeLines([JSON.stringify(jsonResult(result, storeRoot, exported), null, 2)]);
+    else if (!options.quiet) await writeOut(textResult(result, storeRoot, exported));
   } finally {
     progress.stop();
     interrupt.dispose();
   }
+}
+
+function parsePlatformOption(text: string | undefined): Platform | undefined {
+  try {
+    return text === undefined ? undefined : parsePlatform(text);
+  } catch (error) {
+    throw error instanceof FormatError ? new UsageError(`--platform: ${error.detail}`) : error;
+  }
+}
+
+/** Finds out before the work, not after it, that its result has no place to go to. */
+function checkTargets({ output, single }: ConvertCommandOptions): void {
+  const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory();
+  if (output !== undefined && isFolder(output) === false)
+    throw new UsageError(`--output ${output}: is a file, expected a folder or nothing`);
+  if (single === undefined) return;
+  if (isFolder(single)) throw new UsageError(`--single ${single}: is a folder, expected a file or nothing`);
+  if (!isFolder(dirname(single))) throw new UsageError(`--single ${single}: there is no folder ${dirname(single)}`);
 }
 
 function parseJobs(text: string): number {

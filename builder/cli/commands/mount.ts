@@ -1,10 +1,12 @@
-import { mkdirSync } from "node:fs";
-import { mountErofs, unmount } from "../../../blobd/sys/index.ts";
+import { statfsSync } from "node:fs";
+import { makeFolders, mountErofs, unmount } from "../../../blobd/sys/index.ts";
+import { SUPER_MAGIC_V1 } from "../../../formats/erofs/index.ts";
+import { UsageError } from "../exit.ts";
 import { type ImageOptions, withImage } from "./open.ts";
 
 export async function mount(target: string, folder: string, options: ImageOptions): Promise<void> {
   await withImage(target, options, ({ metaPath, devicePaths }) => {
-    mkdirSync(folder, { recursive: true });
+    makeFolders(folder);
     const how = mountErofs({ metaPath, devicePaths, target: folder });
     const devices =
       devicePaths.length === 0 ? "" : ` and ${devicePaths.length} blob${devicePaths.length === 1 ? "" : "s"}`;
@@ -14,6 +16,14 @@ export async function mount(target: string, folder: string, options: ImageOption
   });
 }
 
+/** Undoes mounts of EROFS only: a slip of the keyboard does not take down /home. */
 export async function umount(folder: string): Promise<void> {
-  unmount(folder);
+  const nothing = new UsageError(`${folder}: no EROFS image is mounted there`);
+  if (statfsSync(folder).type !== SUPER_MAGIC_V1) throw nothing;
+  try {
+    unmount(folder);
+  } catch (error) {
+    // A folder inside a mounted image.
+    throw (error as NodeJS.ErrnoException).code === "EINVAL" ? nothing : error;
+  }
 }

@@ -1,5 +1,6 @@
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
 import { type OpenedImage, openImage } from "../../image/index.ts";
+import { warn } from "../exit.ts";
 
 /** Options that say where an image's parts are. */
 export interface ImageOptions {
@@ -15,6 +16,7 @@ export async function withImage<T>(
 ): Promise<T> {
   const image = await openImage(target, {
     storeRoot: options.store ?? defaultStoreRoot(),
+    onWarning: warn,
     ...(options.device !== undefined && { devicePaths: options.device }),
   });
   try {

@@ -1,4 +1,5 @@
 import { defaultStoreRoot, Store } from "../../../blobd/store/index.ts";
+import { warn } from "../exit.ts";
 import { formatBytes, parseBytes } from "../ui/units.ts";
 
 export interface PruneCommandOptions {
@@ -9,12 +10,13 @@ export interface PruneCommandOptions {
 }
 
 export async function run(options: PruneCommandOptions): Promise<void> {
-  const store = await Store.open(options.store ?? defaultStoreRoot());
+  const pruneOptions = {
+    ...(options.maxSize !== undefined && { maxBytes: parseBytes(options.maxSize, "--max-size") }),
+    ...(options.dryRun && { dryRun: true }),
+  };
+  const store = await Store.open(options.store ?? defaultStoreRoot(), { onWarning: warn });
   try {
-    const result = await store.prune({
-      ...(options.maxSize !== undefined && { maxBytes: parseBytes(options.maxSize) }),
-      ...(options.dryRun && { dryRun: true }),
-    });
+    const result = await store.prune(pruneOptions);
     if (options.json) {
       process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
       return;

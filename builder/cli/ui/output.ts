@@ -1,15 +1,37 @@
 /** Long output to stdout: in large pieces, as fast as the reader takes it, quietly ended when the reader goes away. */
-import { once } from "node:events";
-
 const PIECE_CHARS = 1 << 16;
+
+/** Streams whose reader went away. */
+const left = new Set<NodeJS.WriteStream>();
+
+/**
+ * Makes a reader of our output that goes away (`erofsify dump | head`) a reason to write no more, not an error. Call it
+ * once, before any output.
+ */
+export function endQuietly(): void {
+  for (const stream of [process.stdout, process.stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      left.add(stream);
+    });
+}
 
 /** Writes bytes to stdout and waits while it is full. @returns false when nobody reads any more (EPIPE). */
 export async function writeOut(bytes: Uint8Array | string): Promise<boolean> {
   const { stdout } = process;
-  if (stdout.destroyed) return false;
-  if (stdout.listenerCount("error") === 0) stdout.on("error", () => stdout.destroy());
-  if (!stdout.write(bytes)) await Promise.race([once(stdout, "drain"), once(stdout, "close")]);
-  return !stdout.destroyed;
+  if (!left.has(stdout) && !stdout.write(bytes)) await drained(stdout);
+  return !left.has(stdout);
+}
+
+function drained(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ["drain", "error", "close"];
+    const done = () => {
+      for (const event of events) stream.off(event, done);
+      resolve();
+    };
+    for (const event of events) stream.on(event, done);
+  });
 }
 
 /** Writes lines to stdout, each with its line end. */

@@ -23,24 +23,30 @@ export async function createProgress(options: ProgressOptions): Promise<Progress
 function lineView(stream: NodeJS.WriteStream): ProgressView {
   let layers: readonly LayerSummary[] = [];
   const startedMs: number[] = [];
-  const line = (index: number, text: string) => stream.write(`${shortDigest(layers[index]?.digest ?? "")}: ${text}\n`);
+  const write = (text: string) => stream.write(`${text}\n`);
+  const writeLayer = (index: number, text: string) => write(`${shortDigest(layers[index]?.digest ?? "")}: ${text}`);
+
+  const showLayer = ({ index, state, bytes }: ProgressEvent & { type: "layer" }) => {
+    if (state === "cached") writeLayer(index, "already converted");
+    else if (state === "waiting") writeLayer(index, "waiting for another conversion");
+    else if (state === "converted") {
+      const seconds = (performance.now() - (startedMs[index] ?? 0)) / 1000;
+      writeLayer(index, `converted ${formatBytes(bytes)} in ${formatSeconds(seconds)}`);
+    } else if (startedMs[index] === undefined) {
+      startedMs[index] = performance.now();
+      writeLayer(index, `converting ${formatBytes(layers[index]?.size ?? 0)}`);
+    }
+  };
   const listener = (event: ProgressEvent) => {
     if (event.type === "resolved") {
       layers = event.layers;
-      stream.write(`${event.reference}: ${layers.length} layer${layers.length === 1 ? "" : "s"}\n`);
-    } else if (event.type === "retry") line(event.index, `retrying: ${event.reason}`);
-    else if (event.type === "merging") stream.write(`merging ${event.layers} layer${event.layers === 1 ? "" : "s"}\n`);
-    else if (event.state === "cached") line(event.index, "already converted");
-    else if (event.state === "waiting") line(event.index, "waiting for another conversion");
-    else if (event.state === "converted")
-      line(
-        event.index,
-        `converted ${formatBytes(event.bytes)} in ${formatSeconds((performance.now() - (startedMs[event.index] ?? 0)) / 1000)}`,
-      );
-    else if (startedMs[event.index] === undefined) {
-      startedMs[event.index] = performance.now();
-      line(event.index, `converting ${formatBytes(layers[event.index]?.size ?? 0)}`);
-    }
+      write(`${event.reference}: ${layers.length} layer${layers.length === 1 ? "" : "s"}`);
+    } else if (event.type === "retry") {
+      if (event.index === null) write(`retrying: ${event.reason}`);
+      else writeLayer(event.index, `retrying: ${event.reason}`);
+    } else if (event.type === "layer") showLayer(event);
+    else if (event.type === "merging") write(`merging ${event.layers} layer${event.layers === 1 ? "" : "s"}`);
+    else write(`warning: ${event.message}`);
   };
   return { listener, stop: () => {} };
 }
@@ -86,8 +92,9 @@ async function barView(stream: NodeJS.WriteStream): Promise<ProgressView> {
         rate: event.state === "cached" ? "" : `${formatBytes(event.bytes / seconds)}/s`,
       });
     } else if (event.type === "retry") {
-      rows[event.index]?.bar.update({ state: "retrying  ", rate: event.reason });
-    }
+      if (event.index === null) stream.write(`retrying: ${event.reason}\n`);
+      else rows[event.index]?.bar.update({ state: "retrying  ", rate: event.reason });
+    } else if (event.type === "warning") bars.log(`warning: ${event.message}\n`);
   };
   return { listener, stop: () => bars.stop() };
 }

@@ -1,4 +1,5 @@
 /** Numbers for people. */
+import { UsageError } from "../exit.ts";
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
@@ -18,11 +19,12 @@ const SIZE = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?$/i;
 
 /**
  * A size from the command line: `500M`, `2GiB`, `1048576`. Units with `i` are powers of 1024, others of 1000.
- * @throws Error telling what is accepted.
+ * @param option for the error
+ * @throws UsageError telling what is accepted.
  */
-export function parseBytes(text: string): number {
+export function parseBytes(text: string, option: string): number {
   const match = SIZE.exec(text.trim());
-  if (match === null) throw new Error(`not a size: ${text} (write it as 500M, 2GiB or a number of bytes)`);
+  if (match === null) throw new UsageError(`${option} ${text}: expected a size such as 500M, 2GiB or 1048576`);
   const [, value, unit = "", binary] = match;
   const exponent = ["", "k", "m", "g", "t"].indexOf(unit.toLowerCase());
   return Math.floor(Number(value) * (binary ? 1024 : 1000) ** exponent);
