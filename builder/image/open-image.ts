@@ -122,8 +122,11 @@ function blobPaths(files: ImageFiles, reader: ErofsReader, meta: FileSource): re
   });
 }
 
+/** The key of an image in the store; no image has such a name. */
+const IMAGE_KEY = /^[0-9a-f]{64}$/;
+
 async function filesInStore(target: string, store: Store): Promise<ImageFiles> {
-  const name = formatSource(parseSource(target));
+  const name = IMAGE_KEY.test(target) ? target : formatSource(parseSource(target));
   const isNamed = ({ key, record }: FoundImage) =>
     key === target || record.manifestDigest === target || record.references.includes(name);
   // A tag that moved names several images: the one that was converted last is meant.

@@ -1,0 +1,123 @@
+/** The guest's initramfs: a base that all runs with a kernel share, kept in the cache, and a small part for each run. */
+import { spawnSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
+import { type CpioEntry, writeCpio } from "../../../formats/cpio/index.ts";
+import { S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from "../../../formats/tree/index.ts";
+import { decompress } from "../../decompress/index.ts";
+import { VmError } from "../errors.ts";
+import { type GuestKernel, moduleName } from "../kernel/index.ts";
+import { bootProgram, modulePath, SUPERVISE_PATH } from "./boot-program.ts";
+import { readBusybox } from "./busybox.ts";
+import { formatSettings, type GuestSettings } from "./settings.ts";
+
+/** The script as it lies in the source tree; this file runs compiled, in dist/builder/vm/guest. */
+const SUPERVISE_SOURCE = fileURLToPath(new URL("../../../../builder/vm/guest/supervise.sh", import.meta.url));
+/** Programs that supervise.sh calls by name. */
+const APPLETS = ["sh", "mount", "mkdir", "cat", "sleep", "usleep", "stty", "test", "poweroff", "reboot"];
+const FOLDERS = ["bin", "guest", "modules", "proc", "sys", "dev", "rw", "cgroup", "image", "root"];
+const FIFOS = ["guest/in", "guest/out", "guest/err"];
+/** Longest module after decompression, in bytes; the largest of a distribution's are some 10 MB. */
+const MAX_MODULE_BYTES = 256 << 20;
+
+/**
+ * The base initramfs for a kernel: busybox, modules, /init. Made once and kept by content.
+ *
+ * @param moduleFiles Modules in loading order, relative to the kernel's modules folder.
+ * @returns the file's path.
+ * @throws VmError ERR_NO_BUSYBOX, ERR_NO_KERNEL (a module cannot be read)
+ */
+export async function baseInitramfs(
+  kernel: GuestKernel,
+  moduleFiles: readonly string[],
+  cacheDir: string,
+): Promise<string> {
+  const busybox = readBusybox();
+  const script = readFileSync(SUPERVISE_SOURCE);
+  const stored = moduleFiles.map((file) => ({ file, bytes: readModule(join(kernel.modulesDir ?? "/", file)) }));
+  const paths = moduleFiles.map((file, i) => modulePath(i, moduleName(file)));
+  const init = bootProgram(paths);
+  const key = createHash("sha256");
+  for (const part of [busybox.program, script, init, ...stored.map(({ bytes }) => bytes)]) key.update(digest(part));
+  const target = join(cacheDir, `initramfs-${kernel.version}-${key.digest("hex").slice(0, 16)}.cpio`);
+  if (existsSync(target)) return target;
+  const modules: CpioEntry[] = [];
+  for (const [i, { file, bytes }] of stored.entries())
+    modules.push({
+      path: (paths[i] as string).slice(1),
+      mode: S_IFREG | 0o644,
+      data: await unpackModule(file, bytes, busybox.path),
+    });
+  writeWhole(cacheDir, target, baseArchive(busybox.program, script, init, modules));
+  return target;
+}
+
+function baseArchive(busybox: Buffer, script: Buffer, init: Buffer, modules: readonly CpioEntry[]): Buffer {
+  return writeCpio([
+    ...FOLDERS.map((path) => ({ path, mode: S_IFDIR | 0o755 })),
+    { path: "dev/console", mode: S_IFCHR | 0o600, device: [5, 1] },
+    { path: "init", mode: S_IFREG | 0o755, data: init },
+    { path: "bin/busybox", mode: S_IFREG | 0o755, data: busybox },
+    ...APPLETS.map((name) => ({ path: `bin/${name}`, mode: S_IFLNK | 0o777, data: Buffer.from("busybox") })),
+    { path: SUPERVISE_PATH.slice(1), mode: S_IFREG | 0o755, data: script },
+    // The command may run as any user and open its standard output again.
+    ...FIFOS.map((path) => ({ path, mode: S_IFIFO | 0o666 })),
+    ...modules,
+  ]);
+}
+
+/** The part of one run: its settings and the program that becomes its command. Goes behind the base. */
+export function runInitramfs(settings: GuestSettings, enter: Uint8Array): Buffer {
+  return writeCpio([
+    { path: "guest/settings", mode: S_IFREG | 0o644, data: Buffer.from(formatSettings(settings)) },
+    { path: "guest/enter", mode: S_IFREG | 0o755, data: enter },
+  ]);
+}
+
+function readModule(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new VmError("ERR_NO_KERNEL", `a module of the guest's kernel cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** Modules go in unpacked: done here once, it would take the guest time at every start. */
+async function unpackModule(file: string, bytes: Buffer, busyboxPath: string): Promise<Uint8Array> {
+  if (file.endsWith(".ko")) return bytes;
+  if (file.endsWith(".gz")) return gunzipSync(bytes, { maxOutputLength: MAX_MODULE_BYTES });
+  if (file.endsWith(".zst")) return unzstd(bytes);
+  if (file.endsWith(".xz")) {
+    const { status, stdout, stderr } = spawnSync(busyboxPath, ["xzcat"], { input: bytes, maxBuffer: MAX_MODULE_BYTES });
+    if (status === 0) return stdout;
+    throw new VmError("ERR_NO_KERNEL", `unpacking ${file}: ${stderr?.toString().trim()}`);
+  }
+  throw new VmError("ERR_NO_KERNEL", `module ${file}: its compression is not known`);
+}
+
+async function unzstd(bytes: Buffer): Promise<Uint8Array> {
+  const pieces: Buffer[] = [];
+  // Pieces are valid only until the next one.
+  for await (const piece of decompress(oneChunk(bytes), "zstd", { maxOutputBytes: MAX_MODULE_BYTES }))
+    pieces.push(Buffer.from(piece));
+  return Buffer.concat(pieces);
+}
+
+async function* oneChunk(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}
+
+function digest(bytes: Uint8Array): Buffer {
+  return createHash("sha256").update(bytes).digest();
+}
+
+/** Writes a file of the cache so that whoever sees it sees all of it. */
+function writeWhole(folder: string, target: string, bytes: Uint8Array): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const temporary = join(folder, `.${basename(target)}.${randomBytes(6).toString("hex")}`);
+  writeFileSync(temporary, bytes, { mode: 0o600 });
+  renameSync(temporary, target);
+}

@@ -1,0 +1,85 @@
+/** What the guest's kernel must be able to do, and whether it can. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { VmError } from "../errors.ts";
+import type { GuestKernel } from "./find.ts";
+import { type ModulePlan, planModules } from "./modules.ts";
+
+interface Requirement {
+  /** Name of the option, without CONFIG_. */
+  readonly option: string;
+  /** Its module, when it can be one. */
+  readonly module?: string;
+  readonly why: string;
+}
+
+const ALWAYS: readonly Requirement[] = [
+  { option: "BLK_DEV_INITRD", why: "the guest starts from an initramfs" },
+  { option: "DEVTMPFS", why: "device nodes" },
+  { option: "TMPFS", why: "what the guest writes" },
+  { option: "CGROUPS", why: "the command's processes are ended together" },
+  { option: "VIRTIO_PCI", module: "virtio_pci", why: "the guest's devices" },
+  { option: "VIRTIO_CONSOLE", module: "virtio_console", why: "the command's input, output and exit status" },
+  { option: "VIRTIO_PMEM", module: "virtio_pmem", why: "the image as memory of the host" },
+  { option: "BLK_DEV_PMEM", module: "nd_pmem", why: "the image as memory of the host" },
+  { option: "FS_DAX", why: "file data is mapped, not copied" },
+  { option: "EROFS_FS", module: "erofs", why: "the image" },
+  { option: "OVERLAY_FS", module: "overlay", why: "writes on top of the image" },
+];
+
+const SCRATCH: readonly Requirement[] = [
+  { option: "VIRTIO_BLK", module: "virtio_blk", why: "--rw-size" },
+  { option: "EXT4_FS", module: "ext4", why: "--rw-size" },
+];
+
+/** What a run needs beyond what all need. */
+export interface Needs {
+  /** A scratch disk for writes. */
+  readonly scratch: boolean;
+}
+
+/**
+ * The modules to load for a guest, after a check that the kernel has all that is needed.
+ * @throws VmError ERR_KERNEL_OPTION naming what is missing.
+ */
+export function requireKernel(kernel: GuestKernel, needs: Needs): readonly string[] {
+  const wanted = needs.scratch ? [...ALWAYS, ...SCRATCH] : ALWAYS;
+  const names = wanted.flatMap(({ module }) => (module === undefined ? [] : [module]));
+  const plan = planOf(kernel, names);
+  const config = kernel.configPath === undefined ? undefined : readFileSync(kernel.configPath, "utf8");
+  const missing = wanted.filter((requirement) => isMissing(requirement, plan, config));
+  if (missing.length === 0) return plan?.files ?? [];
+  const reasons = missing.map(({ option, module, why }) => {
+    const inConfig = config !== undefined && setting(config, option) !== undefined;
+    return `CONFIG_${option} (${why}${inConfig ? `; its module ${module} is not in ${kernel.modulesDir ?? "a modules folder"}` : ""})`;
+  });
+  throw new VmError(
+    "ERR_KERNEL_OPTION",
+    `kernel ${kernel.version} (${kernel.imagePath}) cannot run the image: it lacks ${reasons.join(", ")}`,
+  );
+}
+
+/** Whether a requirement is known not to be met: by the configuration, and by the modules that are there. */
+function isMissing({ option, module }: Requirement, plan: ModulePlan | undefined, config: string | undefined): boolean {
+  const value = config === undefined ? undefined : setting(config, option);
+  if (config !== undefined && value === undefined) return true;
+  if (module === undefined || value === "y") return false;
+  return plan === undefined ? config !== undefined : plan.missing.includes(module);
+}
+
+/** `y` or `m`; undefined when the option is off. */
+function setting(config: string, option: string): string | undefined {
+  return new RegExp(`^CONFIG_${option}=([ym])$`, "m").exec(config)?.[1];
+}
+
+function planOf({ modulesDir }: GuestKernel, names: readonly string[]): ModulePlan | undefined {
+  if (modulesDir === undefined) return undefined;
+  const read = (name: string) => {
+    const path = join(modulesDir, name);
+    return existsSync(path) ? readFileSync(path, "utf8") : "";
+  };
+  return planModules(
+    { dep: read("modules.dep"), builtin: read("modules.builtin"), softdep: read("modules.softdep") },
+    names,
+  );
+}
