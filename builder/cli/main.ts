@@ -35,6 +35,7 @@ Examples
   erofsify alpine                                  convert an image into the local store
   erofsify ghcr.io/org/app:1.2 --single app.erofs  one file that any Linux from 5.16 on mounts
   erofsify mount alpine /mnt                       mount it; erofsify umount /mnt takes it down
+  erofsify run alpine                              run it in a microVM
   erofsify dump alpine | less                      the whole tree as text
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 source not reached, not found or not allowed, 4 bad input or failed
@@ -139,6 +140,49 @@ program
   .description("undo a mount")
   .argument("<dir>")
   .action(async (dir) => (await import("./commands/mount.ts")).umount(dir));
+
+const guestOptions = (command: Command) =>
+  command
+    .option("--memory <size>", "the guest's memory, such as 512MiB (default: 1 GiB, more for very large images)")
+    .option("--cpus <n>", "its processors (default: 2)")
+    .option("--kernel <file>", "its kernel (default: $EROFSIFY_KERNEL, else the host's own or newest one)")
+    .option("--modules <dir>", "the kernel's lib/modules/VERSION (default: found from where the kernel is)")
+    .option("--initrd <file>", "base initramfs instead of the one made here; see docs/running.md")
+    .option("--rw-size <size>", "what the guest writes goes to a scratch disk of this size, not to its memory")
+    .option("--verify", "read the image in full and compare digests first (default: what may have changed)")
+    .option("--pull", "ask the source even when the store has an image of this name")
+    .option("--platform <os/arch>", "which image of a multi-platform one")
+    .option("--plain-http", "talk HTTP without TLS to the registry (automatic for localhost)")
+    .option("-q, --quiet", "no progress; errors only")
+    .addOption(storeOption());
+
+guestOptions(
+  program
+    .command("run")
+    .description("run an image in a microVM: its files are mapped from the host's page cache, never copied")
+    .argument("<image>", "REFERENCE, DIR or FILE; converted first when the store does not have it")
+    .argument("[args...]", "replace the image's Cmd; write them behind --"),
+)
+  .option("--qemu <file>", "the VMM (default: $EROFSIFY_QEMU, else qemu-system-x86_64 in PATH)")
+  .option("--accel <name>", "kvm, tcg (emulation), or auto: KVM where a guest really runs by it")
+  .option("--no-tty", "pipes, even on a terminal")
+  .option("--timeout <seconds>", "end the guest after this time; the status is 124 then")
+  .option("--timings", "tell on stderr where the time to the first output went")
+  .option("--print", "print QEMU's command instead of running it")
+  .addHelpText(
+    "after",
+    `
+Examples
+  erofsify run alpine                                  the image's own command
+  erofsify run alpine -- sh -c 'grep erofs /proc/1/mounts'
+  tar c . | erofsify run alpine -- tar t               standard input and output are the command's
+  erofsify run --memory 256MiB --rw-size 10GiB build -- make -j2
+  erofsify run --print alpine                          the command to start it by hand
+
+Exit status: the command's own; 128 + n when signal n ended it; 124 after --timeout; 125 when it could not be started,
+126 when it cannot be executed, 127 when it is not in the image.`,
+  )
+  .action(async (image, args, options) => (await import("./commands/run.ts")).run(image, args, options));
 
 program
   .command("prune")

@@ -1,0 +1,223 @@
+import { randomBytes } from "node:crypto";
+import { fstatSync, rmSync } from "node:fs";
+import { constants } from "node:os";
+import type { OpenedImage } from "../../image/index.ts";
+import {
+  type Accelerator,
+  type Attachment,
+  defaultCacheDir,
+  findAccelerator,
+  findQemu,
+  formatCommand,
+  type GuestOptions,
+  GuestSession,
+  type MachinePlan,
+  makeGuestFolder,
+  planGuest,
+  printedGuestFolder,
+  qemuArgs,
+  type Timeline,
+} from "../../vm/index.ts";
+import { exitCodeOf, reportError, UsageError } from "../exit.ts";
+import { formatSeconds, parseBytes } from "../ui/units.ts";
+import { type AcquireOptions, openOrConvert } from "./acquire.ts";
+
+/** Options that say what the guest is like. */
+export interface GuestCommandOptions extends AcquireOptions {
+  readonly memory?: string;
+  readonly cpus?: string;
+  readonly kernel?: string;
+  readonly modules?: string;
+  readonly initrd?: string;
+  readonly rwSize?: string;
+  readonly verify?: boolean;
+}
+
+export interface RunCommandOptions extends GuestCommandOptions {
+  readonly qemu?: string;
+  readonly accel?: string;
+  readonly timeout?: string;
+  readonly tty?: boolean;
+  readonly print?: boolean;
+  readonly timings?: boolean;
+}
+
+/** As docker has it: the guest's command did not come to run. */
+const NOT_STARTED = 125;
+
+export async function run(target: string, args: readonly string[], options: RunCommandOptions): Promise<void> {
+  const startMs = performance.now();
+  try {
+    const image = await openOrConvert(target, options);
+    if (options.print) await print(image, args, options);
+    else process.exitCode = await boot(image, args, options, startMs);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    reportError(error);
+    process.exitCode = exitCodeOf(error) === 130 ? 130 : NOT_STARTED;
+  }
+}
+
+/** Prints the command of a guest whose console is the terminal it is started from. */
+async function print(image: OpenedImage, args: readonly string[], options: RunCommandOptions): Promise<void> {
+  const cacheDir = defaultCacheDir();
+  try {
+    const folder = printedGuestFolder(cacheDir, image.metaPath);
+    const plan = await planGuest(image, "qemu", guestOptions(args, options), { kind: "serial" }, folder, cacheDir);
+    const qemu = findQemu(options.qemu);
+    const accelerator = await acceleratorOf(options, qemu, plan, cacheDir);
+    process.stdout.write(formatCommand(qemu, qemuArgs({ ...plan, console: { kind: "serial" } }, accelerator)));
+  } finally {
+    image.close();
+  }
+}
+
+async function boot(
+  image: OpenedImage,
+  args: readonly string[],
+  options: RunCommandOptions,
+  startMs: number,
+): Promise<number> {
+  const cacheDir = defaultCacheDir();
+  const folder = makeGuestFolder(cacheDir);
+  const letGo = () => {
+    image.close();
+    rmSync(folder, { recursive: true, force: true });
+  };
+  let held = true;
+  try {
+    const qemu = findQemu(options.qemu);
+    const attachment = attachmentOf(options);
+    const plan = await planGuest(image, "qemu", guestOptions(args, options), attachment, folder, cacheDir);
+    const accelerator = await acceleratorOf(options, qemu, plan, cacheDir);
+    const preparedMs = performance.now() - startMs;
+    const session = startSession(qemu, accelerator, plan, attachment, options);
+    const detach = attach(session, attachment);
+    try {
+      await session.booted;
+      // QEMU has all files open and mapped now: a prune may take the names away, and the folder can go.
+      letGo();
+      held = false;
+      const { status, timeline } = await session.outcome;
+      if (options.timings) process.stderr.write(timingsText(preparedMs, timeline, accelerator));
+      return status;
+    } finally {
+      detach();
+    }
+  } finally {
+    if (held) letGo();
+  }
+}
+
+/** What the command line says, as the guest's options. */
+export function guestOptions(args: readonly string[], options: GuestCommandOptions): GuestOptions {
+  return {
+    args,
+    ...(options.memory !== undefined && { memoryBytes: parseSize("--memory", options.memory) }),
+    ...(options.cpus !== undefined && { cpus: Number(options.cpus) }),
+    ...(options.kernel !== undefined && { kernel: options.kernel }),
+    ...(options.modules !== undefined && { modules: options.modules }),
+    ...(options.initrd !== undefined && { initrd: options.initrd }),
+    ...(options.rwSize !== undefined && { scratchBytes: parseSize("--rw-size", options.rwSize) }),
+    verification: options.verify ? "all" : "changed",
+  };
+}
+
+function parseSize(option: string, value: string): number {
+  try {
+    return parseBytes(value);
+  } catch (error) {
+    throw new UsageError(`${option}: ${(error as Error).message}`);
+  }
+}
+
+async function acceleratorOf(
+  options: RunCommandOptions,
+  qemu: string,
+  plan: MachinePlan,
+  cacheDir: string,
+): Promise<Accelerator> {
+  const { accel = "auto" } = options;
+  if (accel === "kvm" || accel === "tcg") return accel;
+  if (accel !== "auto") throw new UsageError(`--accel ${accel}: expected auto, kvm or tcg`);
+  return findAccelerator(qemu, plan.kernelPath, cacheDir);
+}
+
+/** A terminal when we are on one, as `docker run -it`; else pipes, as `docker run -i`. */
+function attachmentOf(options: RunCommandOptions): Attachment & { kind: "channels" } {
+  const { stdin, stdout, env } = process;
+  const endMark = randomBytes(16).toString("hex");
+  const isTerminal = options.tty !== false && stdin.isTTY && stdout.isTTY;
+  if (!isTerminal) return { kind: "channels", input: hasInput(), endMark };
+  const tty = { term: env.TERM ?? "linux", rows: stdout.rows, columns: stdout.columns };
+  return { kind: "channels", tty, input: true, endMark };
+}
+
+/** Whether standard input is anything but /dev/null or closed. */
+function hasInput(): boolean {
+  const DEV_NULL = (1 << 8) | 3;
+  try {
+    const found = fstatSync(0);
+    return !(found.isCharacterDevice() && found.rdev === DEV_NULL);
+  } catch {
+    return false;
+  }
+}
+
+function startSession(
+  qemu: string,
+  accelerator: Accelerator,
+  plan: MachinePlan,
+  attachment: Attachment & { kind: "channels" },
+  options: RunCommandOptions,
+): GuestSession {
+  const { tty, input, endMark } = attachment;
+  return new GuestSession({
+    vmm: qemu,
+    args: (channels) => qemuArgs({ ...plan, console: { kind: "channels", ...channels } }, accelerator),
+    tty: tty !== undefined,
+    io: { stdout: process.stdout, stderr: process.stderr, ...(input && { stdin: process.stdin }) },
+    endMark,
+    ...(options.timeout !== undefined && { timeoutMs: parseTimeout(options.timeout) }),
+  });
+}
+
+/** Seconds, with an s or without. */
+function parseTimeout(value: string): number {
+  const seconds = /^(\d+(?:\.\d+)?)s?$/.exec(value)?.[1];
+  if (seconds === undefined) throw new UsageError(`--timeout ${value}: expected seconds`);
+  return Number(seconds) * 1000;
+}
+
+/** Signals and the terminal's changes go to the guest until the returned function is called. */
+function attach(session: GuestSession, { tty }: Attachment & { kind: "channels" }): () => void {
+  const { stdin, stdout } = process;
+  const forward = (signal: NodeJS.Signals) => session.forward(constants.signals[signal]);
+  const resize = () => session.resize(stdout.rows, stdout.columns);
+  for (const signal of FORWARDED) process.on(signal, forward);
+  if (tty !== undefined) {
+    stdin.setRawMode(true);
+    stdout.on("resize", resize);
+  }
+  return () => {
+    for (const signal of FORWARDED) process.off(signal, forward);
+    if (tty !== undefined) {
+      stdin.setRawMode(false);
+      stdout.off("resize", resize);
+    }
+    // Nobody reads it any more, and waiting input must not keep this process.
+    if (stdin.readableFlowing !== null) stdin.destroy();
+  };
+}
+
+const FORWARDED = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"] as const;
+
+function timingsText(preparedMs: number, timeline: Timeline, accelerator: Accelerator): string {
+  const { vmmMs, kernelMs, mountsMs, commandMs } = timeline.split();
+  const seconds = (ms: number) => formatSeconds(ms / 1000);
+  const total = preparedMs + vmmMs + kernelMs + mountsMs + commandMs;
+  return (
+    `erofsify: first output after ${seconds(total)}: erofsify ${seconds(preparedMs)}, QEMU (${accelerator}) ${seconds(vmmMs)}, ` +
+    `kernel ${seconds(kernelMs)}, mounts ${seconds(mountsMs)}, command ${seconds(commandMs)}\n`
+  );
+}
