@@ -16,7 +16,8 @@ export class CheckFailed extends Error {
 }
 
 /** Classes of this project's errors that are meant for the user. */
-const OURS = /^(Format|Document|Source|Store|Sys|ErofsWrite|Layer|Merge|Image|Export|Path|Usage|Vm)Error$|^CheckFailed$/;
+const OURS =
+  /^(Format|Document|Source|Store|Sys|ErofsWrite|Layer|Merge|Image|Export|Path|Usage|Vm)Error$|^CheckFailed$/;
 
 const SOURCE_CODES = new Set(["ERR_NOT_FOUND", "ERR_UNAUTHORIZED", "ERR_NETWORK", "ERR_PLATFORM"]);
 

@@ -1,9 +1,9 @@
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
-import { parsePlatform } from "../../../formats/oci/index.ts";
 import { convertImage, ImageError, type OpenedImage, openImage } from "../../image/index.ts";
 import { parseSource } from "../../sources/index.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { createProgress } from "../ui/progress.ts";
+import { parsePlatformOption } from "./convert.ts";
 
 /** Options of commands that convert an image when it is not there. */
 export interface AcquireOptions {
@@ -25,9 +25,10 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
       if (!(error instanceof ImageError) || error.code !== "ERR_NO_IMAGE") throw error;
     }
   }
+  const platform = parsePlatformOption(options.platform);
   const spec = parseSource(target, {
     ...(options.plainHttp && { plainHttp: true }),
-    ...(options.platform !== undefined && { platform: parsePlatform(options.platform) }),
+    ...(platform !== undefined && { platform }),
   });
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
   const interrupt = onInterrupt();

@@ -56,7 +56,7 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
   }
 }
 
-function parsePlatformOption(text: string | undefined): Platform | undefined {
+export function parsePlatformOption(text: string | undefined): Platform | undefined {
   try {
     return text === undefined ? undefined : parsePlatform(text);
   } catch (error) {

@@ -113,22 +113,14 @@ async function boot(
 export function guestOptions(args: readonly string[], options: GuestCommandOptions): GuestOptions {
   return {
     args,
-    ...(options.memory !== undefined && { memoryBytes: parseSize("--memory", options.memory) }),
+    ...(options.memory !== undefined && { memoryBytes: parseBytes(options.memory, "--memory") }),
     ...(options.cpus !== undefined && { cpus: Number(options.cpus) }),
     ...(options.kernel !== undefined && { kernel: options.kernel }),
     ...(options.modules !== undefined && { modules: options.modules }),
     ...(options.initrd !== undefined && { initrd: options.initrd }),
-    ...(options.rwSize !== undefined && { scratchBytes: parseSize("--rw-size", options.rwSize) }),
+    ...(options.rwSize !== undefined && { scratchBytes: parseBytes(options.rwSize, "--rw-size") }),
     verification: options.verify ? "all" : "changed",
   };
-}
-
-function parseSize(option: string, value: string): number {
-  try {
-    return parseBytes(value);
-  } catch (error) {
-    throw new UsageError(`${option}: ${(error as Error).message}`);
-  }
 }
 
 async function acceleratorOf(
