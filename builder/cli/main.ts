@@ -1,5 +1,8 @@
-#!/usr/bin/env node
-/** The `erofsify` command. Each subcommand lives in commands/ and is loaded when it is used. */
+#!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node
+/**
+ * The `erofsify` command. Each subcommand lives in commands/ and is loaded when it is used. The pool size in the first line is
+ * for machines with many processors: each layer in work keeps up to three pool threads busy, and Node has four.
+ */
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { exitCodeOf, reportError } from "./exit.ts";

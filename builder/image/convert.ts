@@ -110,9 +110,10 @@ async function storeLayers(
       observer.onProgress({ type: "layer", index: job.index, state: "cached", bytes: size });
     }
   }
-  const threads = options.jobs ?? Math.max(2, availableParallelism());
+  const processors = availableParallelism();
+  const size = { layers: options.jobs ?? Math.max(2, processors), threads: Math.max(1, Math.floor(processors / 2)) };
   const toConvert = [...missing.values()];
-  const converted = await convertLayers(toConvert, threads, { storeRoot: options.storeRoot }, observer, signal);
+  const converted = await convertLayers(toConvert, size, { storeRoot: options.storeRoot }, observer, signal);
   for (const [at, { layer }] of toConvert.entries()) stored.set(layer.digest, converted[at] as StoredLayer);
   return image.layers.map(({ digest }) => stored.get(digest) as StoredLayer);
 }

@@ -26,15 +26,23 @@ export interface PoolObserver {
 /** How long a worker that was told to stop may take to remove what it was writing. */
 const STOP_GRACE_MS = 5000;
 
+/** How many layers are in work at once, and on how many threads. */
+export interface PoolSize {
+  readonly layers: number;
+  readonly threads: number;
+}
+
 /**
- * Converts layers in worker threads, `threads` at a time, largest first so that none is left alone at the end.
+ * Converts layers in worker threads, largest first so that none is left alone at the end. A thread has several layers in
+ * work: inflating, hashing and writing happen on libuv's thread pool, and what is left to JavaScript is so little that
+ * another thread's start and compilation cost more than it brings, up to about one thread for two processors.
  *
  * @returns the layers in the order of `jobs`.
  * @throws LayerError of the first layer that failed, after all others have stopped; the reason of `signal`
  */
 export async function convertLayers(
   jobs: readonly LayerJob[],
-  threads: number,
+  size: PoolSize,
   settings: WorkerSettings,
   observer: PoolObserver,
   signal: AbortSignal,
@@ -43,24 +51,31 @@ export async function convertLayers(
   const layers = new Map<number, StoredLayer>();
   const stop = new AbortController();
   const either = AbortSignal.any([signal, stop.signal]);
-  const workers = Array.from({ length: Math.min(threads, jobs.length) }, async () => {
-    const worker = new LayerWorker(settings, observer.onProgress, either);
-    try {
-      for (let job = queue.pop(); job !== undefined && !either.aborted; job = queue.pop()) {
-        const layer = await worker.convert(job);
-        layers.set(job.index, layer);
-        observer.onLayer(layer);
-      }
-    } catch (error) {
-      stop.abort(error);
-    } finally {
-      await worker.close();
+  const inWork = Math.min(size.layers, jobs.length);
+  const workers = Array.from(
+    { length: Math.min(size.threads, inWork) },
+    () => new LayerWorker(settings, observer.onProgress, either),
+  );
+  const convertSome = async (worker: LayerWorker) => {
+    for (let job = queue.pop(); job !== undefined && !either.aborted; job = queue.pop()) {
+      const layer = await worker.convert(job);
+      layers.set(job.index, layer);
+      observer.onLayer(layer);
     }
-  });
-  await Promise.all(workers);
+  };
+  const lines = Array.from({ length: inWork }, (_, i) => convertSome(workers[i % workers.length] as LayerWorker));
+  await Promise.all(lines.map((line) => line.catch((error) => stop.abort(error))));
+  await Promise.all(workers.map((worker) => worker.close()));
   signal.throwIfAborted();
   stop.signal.throwIfAborted();
   return jobs.map(({ index }) => layers.get(index) as StoredLayer);
+}
+
+/** A job whose worker has it, and who waits for it. */
+interface Pending {
+  readonly job: LayerJob;
+  resolve(layer: StoredLayer): void;
+  reject(error: Error): void;
 }
 
 class LayerWorker {
@@ -68,10 +83,12 @@ class LayerWorker {
   private readonly exited: Promise<void>;
   private readonly onProgress: ProgressListener;
   private readonly signal: AbortSignal;
-  private readonly onAbort = () => this.send({ type: "abort" });
-  private job: LayerJob | null = null;
+  private readonly onAbort = () => {
+    this.send({ type: "abort" });
+    setTimeout(() => void this.worker.terminate(), STOP_GRACE_MS).unref();
+  };
+  private readonly pending = new Map<number, Pending>();
   private failure: Error | null = null;
-  private settle: { resolve(layer: StoredLayer): void; reject(error: Error): void } | null = null;
 
   constructor(settings: WorkerSettings, onProgress: ProgressListener, signal: AbortSignal) {
     this.onProgress = onProgress;
@@ -81,7 +98,7 @@ class LayerWorker {
     this.worker.on("error", (error) => this.fail(this.told(error as NodeJS.ErrnoException)));
     this.exited = new Promise((resolve) =>
       this.worker.on("exit", () => {
-        this.fail(new Error("the layer's worker thread ended early"));
+        this.fail(new Error("the layers' worker thread ended early"));
         resolve();
       }),
     );
@@ -89,10 +106,9 @@ class LayerWorker {
   }
 
   convert(job: LayerJob): Promise<StoredLayer> {
-    this.job = job;
     return new Promise((resolve, reject) => {
       if (this.failure !== null) throw this.failure;
-      this.settle = { resolve, reject };
+      this.pending.set(job.index, { job, resolve, reject });
       this.send({ type: "convert", job });
       if (this.signal.aborted) this.onAbort();
     });
@@ -107,16 +123,18 @@ class LayerWorker {
     clearTimeout(timer);
   }
 
-  /** An error that ended the thread; that it ran out of memory is the layer's doing, not ours. */
+  /** An error that ended the thread; that it ran out of memory is the layers' doing, not ours. */
   private told(error: NodeJS.ErrnoException): Error {
     if (error.code !== "ERR_WORKER_OUT_OF_MEMORY") return error;
     const message = "needs more memory than Node.js may use; NODE_OPTIONS=--max-old-space-size=MIB raises it";
-    return new LayerError(this.job?.layer.digest ?? null, { name: "Error", code: "ERR_LIMIT", message });
+    const [first] = this.pending.values();
+    return new LayerError(first?.job.layer.digest ?? null, { name: "Error", code: "ERR_LIMIT", message });
   }
 
   private fail(error: Error): void {
     this.failure ??= error;
-    this.settle?.reject(error);
+    for (const { reject } of this.pending.values()) reject(error);
+    this.pending.clear();
   }
 
   private send(message: ToWorker): void {
@@ -124,10 +142,27 @@ class LayerWorker {
   }
 
   private receive(message: FromWorker): void {
-    if (message.type === "progress")
-      this.onProgress({ type: "layer", index: message.index, state: message.state, bytes: message.bytes });
-    else if (message.type === "retry" || message.type === "warning") this.onProgress(message);
-    else if (message.type === "done") this.settle?.resolve(message.layer);
-    else this.settle?.reject(new LayerError(this.job?.layer.digest ?? null, message.error));
+    switch (message.type) {
+      case "progress":
+        this.onProgress({ type: "layer", index: message.index, state: message.state, bytes: message.bytes });
+        break;
+      case "retry":
+      case "warning":
+        this.onProgress(message);
+        break;
+      case "done":
+        this.take(message.index)?.resolve(message.layer);
+        break;
+      case "failed": {
+        const pending = this.take(message.index);
+        pending?.reject(new LayerError(pending.job.layer.digest, message.error));
+      }
+    }
+  }
+
+  private take(index: number): Pending | undefined {
+    const pending = this.pending.get(index);
+    this.pending.delete(index);
+    return pending;
   }
 }

@@ -1,4 +1,4 @@
-/** A worker thread that converts layers one after the other. Started by layer-pool.ts. */
+/** A worker thread that converts layers, several at a time. Started by layer-pool.ts. */
 import { parentPort, workerData } from "node:worker_threads";
 import { Store } from "../../blobd/store/index.ts";
 import { type LayerJob, runLayerJob, type StoredLayer } from "./layer-job.ts";
