@@ -59,7 +59,8 @@ export class RecordFiles<T extends LayerRecord | ImageRecord> {
 
   /** Notes that the record was used now. */
   touch(key: string): void {
-    const now = new Date();
+    // Whole milliseconds, rounded up: what was written a moment ago is not more recent.
+    const now = new Date(Date.now() + 1);
     try {
       utimesSync(this.path(key), now, now);
     } catch (error) {
