@@ -26,5 +26,5 @@ export type { BlobState } from "./blobs.ts";
 export { StoreError, type StoreErrorCode } from "./errors.ts";
 export { defaultStoreRoot } from "./paths.ts";
 export type { PruneOptions, PruneResult } from "./prune.ts";
-export type { ImageRecord, LayerRecord, RecordStats, StoredFile } from "./records.ts";
+export { type ImageRecord, type LayerRecord, type RecordStats, type StoredFile, storedFileOf } from "./records.ts";
 export { type BlobOptions, type FoundImage, recordKey, Store, type StoreOptions } from "./store.ts";

@@ -8,6 +8,11 @@ export interface StoredFile extends BlobRef {
   readonly size: number;
 }
 
+/** What a record tells of a blob: of one just written, too, so that it is the same when it is found again. */
+export function storedFileOf({ digestHex, size, blocks }: StoredFile): StoredFile {
+  return { digestHex, size, blocks };
+}
+
 /** Counts and measures that go with a record, for people: anything with a name and a number. */
 export type RecordStats = Readonly<Record<string, number>>;
 

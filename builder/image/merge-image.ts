@@ -1,5 +1,5 @@
 import { getHeapStatistics } from "node:v8";
-import type { LayerRecord, Store, StoredFile } from "../../blobd/store/index.ts";
+import { type LayerRecord, type Store, type StoredFile, storedFileOf } from "../../blobd/store/index.ts";
 import { bytesSource } from "../../formats/bytes/index.ts";
 import { type ErofsImage, openErofs, writeErofs } from "../../formats/erofs/index.ts";
 import { mergeLayers, type Tree } from "../../formats/tree/index.ts";
@@ -34,7 +34,7 @@ export async function mergeImage(
   const image = writeErofs(tree, { layout: "devices" });
   const files = new Map(layers.flatMap(({ blob }) => (blob === undefined ? [] : [[blob.digestHex, blob] as const])));
   const blobs = tree.blobs.map(({ digestHex }) => files.get(digestHex) as StoredFile);
-  return { meta: await store.putBytes(image.meta), blobs, inodes: image.inodes };
+  return { meta: storedFileOf(await store.putBytes(image.meta)), blobs, inodes: image.inodes };
 }
 
 /**

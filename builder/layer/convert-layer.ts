@@ -1,4 +1,11 @@
-import { type BlobOptions, type BlobWriter, recordKey, type Store, type StoredFile } from "../../blobd/store/index.ts";
+import {
+  type BlobOptions,
+  type BlobWriter,
+  recordKey,
+  type Store,
+  type StoredFile,
+  storedFileOf,
+} from "../../blobd/store/index.ts";
 import { FormatError } from "../../formats/bytes/index.ts";
 import { writeErofs } from "../../formats/erofs/index.ts";
 import { type EntrySink, type TarEntry, TarReader } from "../../formats/tar/index.ts";
@@ -129,9 +136,10 @@ async function storeLayer(
   tarBytes: number,
   startMs: number,
 ): Promise<ConvertedLayer> {
-  const blob = await blobWriter.finish();
+  const finished = await blobWriter.finish();
+  const blob = finished && storedFileOf(finished);
   const image = writeErofs({ root: sink.tree.root, blobs: blob === undefined ? [] : [blob] }, { layout: "devices" });
-  const meta = await store.putBytes(image.meta);
+  const meta = storedFileOf(await store.putBytes(image.meta));
   const { entries, files } = sink;
   const seconds = (performance.now() - startMs) / 1000;
   return { meta, blob, stats: { entries, files, inodes: image.inodes, tarBytes, ...sink.fileData.stats, seconds } };

@@ -2,11 +2,19 @@
 export { compareTrees, describeTree, type Exception, type TreeDescription } from "./describe.ts";
 export { describeImage } from "./describe-image.ts";
 export { EDGE_TAG, EDGE_UNPACK_TIMES, edgeLayers, writeEdgeImage } from "./edge-image.ts";
+export {
+  type ErofsifyOptions,
+  type ErofsifyResult,
+  type ErofsifyRun,
+  erofsify,
+  startErofsify,
+} from "./erofsify.ts";
 export { fsckErofs } from "./fsck.ts";
 export { mountImage } from "./mounted.ts";
 export { writeOciLayout } from "./oci-layout.ts";
 export { pushImage, type Registry, startRegistry } from "./registry.ts";
 export { CommandError, type RunOptions, type RunResult, run, type Server, startServer } from "./run.ts";
+export { type StoreState, storeState } from "./store-state.ts";
 export { buildTar, type TarEntry } from "./tar-builder.ts";
 export { tempDir } from "./temp.ts";
 export { unpackWithTar, unpackWithUmoci } from "./unpack.ts";
