@@ -187,6 +187,24 @@ Exit status: the command's own; 128 + n when signal n ended it; 124 after --time
   )
   .action(async (image, args, options) => (await import("./commands/run.ts")).run(image, args, options));
 
+guestOptions(
+  program
+    .command("vmm-args")
+    .description("print how a VMM is started by hand with an image: same devices as run, console on the terminal")
+    .argument("<image>", "as for run")
+    .argument("[args...]", "replace the image's Cmd; write them behind --"),
+)
+  .requiredOption("--vmm <name>", "qemu, cloud-hypervisor (both: a command line) or firecracker (a configuration file)")
+  .addHelpText(
+    "after",
+    `
+Examples
+  erofsify vmm-args --vmm cloud-hypervisor alpine
+  erofsify vmm-args --vmm firecracker --kernel vmlinux --modules /lib/modules/6.1.0 alpine > vm.json &&
+    firecracker --no-api --config-file vm.json`,
+  )
+  .action(async (image, args, options) => (await import("./commands/vmm-args.ts")).run(image, args, options));
+
 program
   .command("prune")
   .description("remove what no image of the store needs, and the least recently used images over a limit")

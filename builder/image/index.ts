@@ -2,6 +2,7 @@
 export { type ConvertOptions, type ConvertResult, convertImage } from "./convert.ts";
 export { ExportError, exportDirectory, exportSingle } from "./export.ts";
 export { type FileSource, openFileSource } from "./file-source.ts";
+export { flattenImage } from "./flat.ts";
 export { LayerError } from "./layer-pool.ts";
 export { MergeError } from "./merge-image.ts";
 export { ImageError, type OpenedImage, type OpenImageOptions, openImage } from "./open-image.ts";

@@ -25,8 +25,8 @@ export interface ImageFiles {
   readonly metaPath: string;
   /** Blobs in the order of the device table; empty for a flat image, whose data is in the meta file. */
   readonly devicePaths: readonly string[];
-  /** When it came from the store: its record and its layers' records, bottom first. */
-  readonly stored?: { readonly record: ImageRecord; readonly layers: readonly LayerRecord[] };
+  /** When it came from the store: its key, its record and its layers' records, bottom first. */
+  readonly stored?: { readonly key: string; readonly record: ImageRecord; readonly layers: readonly LayerRecord[] };
 }
 
 export interface OpenedImage extends ImageFiles {
@@ -135,12 +135,12 @@ async function filesInStore(target: string, store: Store): Promise<ImageFiles> {
     .filter(isNamed)
     .sort((a, b) => b.record.createdMs - a.record.createdMs);
   const record = found && (await store.getImage(found.key));
-  if (record === undefined) throw noImage(target, store.root);
+  if (found === undefined || record === undefined) throw noImage(target, store.root);
   const layers = await Promise.all(record.layers.map((key) => store.getLayer(key)));
   return {
     metaPath: store.blobPath(record.meta.digestHex),
     devicePaths: record.blobs.map(({ digestHex }) => store.blobPath(digestHex)),
-    stored: { record, layers: layers.filter((layer) => layer !== undefined) },
+    stored: { key: found.key, record, layers: layers.filter((layer) => layer !== undefined) },
   };
 }
 

@@ -6,7 +6,14 @@ import { type ExecutionConfig, formatPlatform, type ImageConfig, parseImageConfi
 import type { OpenedImage } from "../image/index.ts";
 import { accountsOf } from "./accounts-of-image.ts";
 import { VmError } from "./errors.ts";
-import { baseInitramfs, enterProgram, type GuestSettings, guestProcess, runInitramfs } from "./guest/index.ts";
+import {
+  baseInitramfs,
+  enterProgram,
+  type GuestSettings,
+  guestProcess,
+  runInitramfs,
+  type Terminal,
+} from "./guest/index.ts";
 import { pmemDevices, type Verification, verifyParts } from "./image-parts.ts";
 import { findKernel, type KernelOptions, requireKernel } from "./kernel/index.ts";
 import { guestMemory } from "./memory.ts";
@@ -62,7 +69,11 @@ export async function planGuest(
 ): Promise<MachinePlan> {
   const config = configOf(image);
   const kernel = findKernel(options);
-  const modules = requireKernel(kernel, { scratch: options.scratchBytes !== undefined });
+  const modules = requireKernel(kernel, {
+    transport: vmm === "firecracker" ? "mmio" : "pci",
+    channels: vmm === "qemu",
+    scratch: options.scratchBytes !== undefined,
+  });
   const parts = 1 + image.devicePaths.length;
   if (parts > MAX_PMEM_DEVICES[vmm])
     throw new VmError("ERR_LIMIT", `the image has ${parts} parts, ${vmm} guests take ${MAX_PMEM_DEVICES[vmm]}`);
@@ -86,7 +97,7 @@ export async function planGuest(
   };
   const base = options.initrd === undefined ? await baseInitramfs(kernel, modules, cacheDir) : resolve(options.initrd);
   const initrdPath = join(folder, "initrd");
-  const run = runInitramfs(settings, enterProgram(command, tty !== undefined));
+  const run = runInitramfs(settings, enterProgram(command, terminalOf(attachment)));
   writeFileSync(initrdPath, Buffer.concat([readFileSync(base), run]), { mode: 0o600 });
   const scratchPath = join(folder, "scratch");
   if (options.scratchBytes !== undefined) makeScratch(scratchPath, options.scratchBytes);
@@ -139,6 +150,11 @@ function cpusOf(asked = DEFAULT_CPUS): number {
   if (!Number.isInteger(asked) || asked < 1 || asked > MAX_CPUS)
     throw new VmError("ERR_LIMIT", `--cpus: found ${asked}, expected 1 to ${MAX_CPUS}`);
   return asked;
+}
+
+function terminalOf(attachment: Attachment): Terminal | undefined {
+  if (attachment.kind === "serial") return "console";
+  return attachment.tty === undefined ? undefined : "hvc0";
 }
 
 function consoleSettings(attachment: Attachment) {

@@ -1,6 +1,7 @@
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
-import { convertImage, ImageError, type OpenedImage, openImage } from "../../image/index.ts";
+import { convertImage, flattenImage, ImageError, type OpenedImage, openImage } from "../../image/index.ts";
 import { parseSource } from "../../sources/index.ts";
+import { warn } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { createProgress } from "../ui/progress.ts";
 import { parsePlatformOption } from "./convert.ts";
@@ -44,5 +45,32 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
   } finally {
     progress.stop();
     interrupt.dispose();
+  }
+}
+
+/**
+ * The image itself when its files fit `limit` devices; else the same image laid into one file, which the user is told.
+ * What comes back is open, the other closed.
+ */
+export async function fitToDevices(
+  image: OpenedImage,
+  limit: number,
+  vmm: string,
+  options: AcquireOptions,
+): Promise<OpenedImage> {
+  const parts = 1 + image.devicePaths.length;
+  if (parts <= limit || image.stored === undefined) return image;
+  const storeRoot = options.store ?? defaultStoreRoot();
+  const interrupt = onInterrupt();
+  try {
+    if (!options.quiet)
+      warn(
+        `the image has ${parts} files, ${vmm} guests take ${limit} as devices: it becomes one flat file, whose memory ` +
+          "is not shared with guests of other images",
+      );
+    return await openImage(await flattenImage(storeRoot, image.stored.key, interrupt.signal), { storeRoot });
+  } finally {
+    interrupt.dispose();
+    image.close();
   }
 }

@@ -11,6 +11,7 @@ import {
   formatCommand,
   type GuestOptions,
   GuestSession,
+  MAX_PMEM_DEVICES,
   type MachinePlan,
   makeGuestFolder,
   planGuest,
@@ -20,7 +21,7 @@ import {
 } from "../../vm/index.ts";
 import { exitCodeOf, reportError, UsageError } from "../exit.ts";
 import { formatSeconds, parseBytes } from "../ui/units.ts";
-import { type AcquireOptions, openOrConvert } from "./acquire.ts";
+import { type AcquireOptions, fitToDevices, openOrConvert } from "./acquire.ts";
 
 /** Options that say what the guest is like. */
 export interface GuestCommandOptions extends AcquireOptions {
@@ -48,7 +49,7 @@ const NOT_STARTED = 125;
 export async function run(target: string, args: readonly string[], options: RunCommandOptions): Promise<void> {
   const startMs = performance.now();
   try {
-    const image = await openOrConvert(target, options);
+    const image = await fitToDevices(await openOrConvert(target, options), MAX_PMEM_DEVICES.qemu, "QEMU", options);
     if (options.print) await print(image, args, options);
     else process.exitCode = await boot(image, args, options, startMs);
   } catch (error) {

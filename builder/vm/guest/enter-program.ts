@@ -12,6 +12,9 @@ const SIGSET_BYTES = 8;
 /** struct sigaction of the kernel: handler, flags, restorer, mask. All zero is the default action. */
 const DEFAULT_ACTION = new Uint8Array(32);
 const TIOCSCTTY = 0x540e;
+const O_RDWR_NOCTTY = 0o402;
+/** Group `tty`, as the gid of devpts below. */
+const TTY_GROUP = 5;
 const RLIMIT_NOFILE = 7;
 /** What container runtimes give: descriptors enough for servers. */
 const OPEN_FILES = 1_048_576;
@@ -24,6 +27,10 @@ const O_WRONLY_CREAT_EXCL = 0o301;
 const MEMORY_DEVICES = { null: 3, zero: 5, full: 7, random: 8, urandom: 9 } as const;
 const HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 
+/** A terminal of the guest. Numbers: Linux Documentation/admin-guide/devices.txt. */
+export type Terminal = keyof typeof TERMINALS;
+const TERMINALS = { hvc0: [229, 0], console: [5, 1] } as const;
+
 /** Exit status when the command could not be started, as docker and shells have it. */
 const CANNOT_START = 125;
 const CANNOT_EXECUTE = 126;
@@ -35,15 +42,15 @@ const NOT_FOUND = 127;
  * descriptors 0 to 2 open. A list of system calls with exact bytes as arguments: nothing is quoted, parsed or expanded on
  * the way, and the image needs no shell.
  *
- * @param tty Whether descriptor 0 is a terminal that becomes the controlling one.
+ * @param terminal The terminal that takes the place of these descriptors and controls the session.
  */
-export function enterProgram(process: GuestProcess, tty: boolean): Buffer {
+export function enterProgram(process: GuestProcess, terminal?: Terminal): Buffer {
   const program = new SyscallProgram();
   resetSignals(program);
   program.call(SYS.setsid, []);
-  if (tty) program.call(SYS.ioctl, [0, TIOCSCTTY, 1]);
   enterRoot(program);
   mountKernelFilesystems(program);
+  if (terminal !== undefined) takeTerminal(program, terminal, process.user.uid);
   program.call(SYS.prlimit64, [0, RLIMIT_NOFILE, rlimit(OPEN_FILES), 0]);
   upLoopback(program);
   writeHosts(program);
@@ -77,7 +84,7 @@ function mountKernelFilesystems(program: SyscallProgram): void {
     ["sysfs", "/sys", 0o555, NOSUID | NODEV | NOEXEC, ""],
     ["cgroup2", "/sys/fs/cgroup", 0o555, NOSUID | NODEV | NOEXEC | RELATIME, ""],
     ["tmpfs", "/dev", 0o755, NOSUID, "mode=755"],
-    ["devpts", "/dev/pts", 0o755, NOSUID | NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"],
+    ["devpts", "/dev/pts", 0o755, NOSUID | NOEXEC, `newinstance,ptmxmode=0666,mode=0620,gid=${TTY_GROUP}`],
     ["tmpfs", "/dev/shm", 0o1777, NOSUID | NODEV | NOEXEC, "mode=1777"],
     ["mqueue", "/dev/mqueue", 0o755, NOSUID | NODEV | NOEXEC, ""],
   ];
@@ -99,8 +106,20 @@ function mountKernelFilesystems(program: SyscallProgram): void {
     program.call(SYS.symlink, [cString(target), cString(`/dev/${name}`)]);
 }
 
-function makeDevice(program: SyscallProgram, name: string, major: number, minor: number): void {
-  program.call(SYS.mknod, [cString(`/dev/${name}`), S_IFCHR | 0o666, (major << 8) | minor]);
+function makeDevice(program: SyscallProgram, name: string, major: number, minor: number, mode = 0o666): void {
+  program.call(SYS.mknod, [cString(`/dev/${name}`), S_IFCHR | mode, (major << 8) | minor]);
+}
+
+/** Opened anew in the image's own /dev, so that ttyname(3) finds it there and the command's user may open it again. */
+function takeTerminal(program: SyscallProgram, terminal: Terminal, uid: number): void {
+  const path = cString(`/dev/${terminal}`);
+  const [major, minor] = TERMINALS[terminal];
+  makeDevice(program, terminal, major, minor, 0o620);
+  program.call(SYS.chown, [path, uid, TTY_GROUP]);
+  program.call(SYS.open, [path, O_RDWR_NOCTTY, 0], failing(`opening ${terminal}`));
+  for (const fd of [0, 1, 2]) program.call(SYS.dup2, [RESULT, fd]);
+  program.call(SYS.close, [RESULT]);
+  program.call(SYS.ioctl, [0, TIOCSCTTY, 1]);
 }
 
 /** `ip link set lo up` */

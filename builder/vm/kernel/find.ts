@@ -1,9 +1,9 @@
 /** Which kernel the guest boots, and where its modules and its configuration are. */
-import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
 import { release } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { VmError } from "../errors.ts";
-import { BZIMAGE_HEAD_BYTES, bzImageVersion } from "./version.ts";
+import { BZIMAGE_HEAD_BYTES, bzImageVersion, isElf, vmlinuxVersion } from "./version.ts";
 
 export interface GuestKernel {
   /** The kernel image: what a VMM boots. */
@@ -80,7 +80,8 @@ function versionOf(imagePath: string): string {
   const fd = openSync(imagePath, "r");
   try {
     const head = Buffer.alloc(BZIMAGE_HEAD_BYTES);
-    return bzImageVersion(head.subarray(0, readSync(fd, head, 0, head.length, 0)));
+    const found = head.subarray(0, readSync(fd, head, 0, head.length, 0));
+    return isElf(found) ? vmlinuxVersion(readFileSync(imagePath)) : bzImageVersion(found);
   } catch (error) {
     throw new VmError("ERR_NO_KERNEL", `${imagePath}: ${(error as Error).message}`, error);
   } finally {

@@ -2,4 +2,4 @@
 export { findKernel, type GuestKernel, type KernelOptions } from "./find.ts";
 export { type ModuleLists, type ModulePlan, moduleName, planModules } from "./modules.ts";
 export { type Needs, requireKernel } from "./requirements.ts";
-export { BZIMAGE_HEAD_BYTES, bzImageVersion } from "./version.ts";
+export { BZIMAGE_HEAD_BYTES, bzImageVersion, vmlinuxVersion } from "./version.ts";

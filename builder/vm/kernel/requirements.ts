@@ -18,14 +18,23 @@ const ALWAYS: readonly Requirement[] = [
   { option: "DEVTMPFS", why: "device nodes" },
   { option: "TMPFS", why: "what the guest writes" },
   { option: "CGROUPS", why: "the command's processes are ended together" },
-  { option: "VIRTIO_PCI", module: "virtio_pci", why: "the guest's devices" },
-  { option: "VIRTIO_CONSOLE", module: "virtio_console", why: "the command's input, output and exit status" },
   { option: "VIRTIO_PMEM", module: "virtio_pmem", why: "the image as memory of the host" },
   { option: "BLK_DEV_PMEM", module: "nd_pmem", why: "the image as memory of the host" },
   { option: "FS_DAX", why: "file data is mapped, not copied" },
   { option: "EROFS_FS", module: "erofs", why: "the image" },
   { option: "OVERLAY_FS", module: "overlay", why: "writes on top of the image" },
 ];
+
+const TRANSPORT: Readonly<Record<Needs["transport"], Requirement>> = {
+  pci: { option: "VIRTIO_PCI", module: "virtio_pci", why: "the guest's devices" },
+  mmio: { option: "VIRTIO_MMIO", module: "virtio_mmio", why: "the guest's devices" },
+};
+
+const CHANNELS: Requirement = {
+  option: "VIRTIO_CONSOLE",
+  module: "virtio_console",
+  why: "the command's input, output and exit status",
+};
 
 const SCRATCH: readonly Requirement[] = [
   { option: "VIRTIO_BLK", module: "virtio_blk", why: "--rw-size" },
@@ -34,6 +43,10 @@ const SCRATCH: readonly Requirement[] = [
 
 /** What a run needs beyond what all need. */
 export interface Needs {
+  /** How the VMM attaches devices. */
+  readonly transport: "pci" | "mmio";
+  /** A console and ports by virtio. */
+  readonly channels: boolean;
   /** A scratch disk for writes. */
   readonly scratch: boolean;
 }
@@ -43,7 +56,12 @@ export interface Needs {
  * @throws VmError ERR_KERNEL_OPTION naming what is missing.
  */
 export function requireKernel(kernel: GuestKernel, needs: Needs): readonly string[] {
-  const wanted = needs.scratch ? [...ALWAYS, ...SCRATCH] : ALWAYS;
+  const wanted = [
+    TRANSPORT[needs.transport],
+    ...ALWAYS,
+    ...(needs.channels ? [CHANNELS] : []),
+    ...(needs.scratch ? SCRATCH : []),
+  ];
   const names = wanted.flatMap(({ module }) => (module === undefined ? [] : [module]));
   const plan = planOf(kernel, names);
   const config = kernel.configPath === undefined ? undefined : readFileSync(kernel.configPath, "utf8");

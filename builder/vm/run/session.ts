@@ -34,10 +34,14 @@ export interface GuestOutcome {
 }
 
 const TIMEOUT_STATUS = 124;
+/** 128 + SIGPIPE */
+const SIGPIPE_STATUS = 141;
 /** The same signal this often ends the guest whatever its command makes of it. */
 const PATIENCE = 3;
 /** Descriptors of the VMM. */
 const FD = { log: 3, control: 4, output: 5, errors: 6, input: 7 } as const;
+/** How long after the VMM's end its channels may take to hand over what is left, in milliseconds. */
+const LEFTOVER_MS = 500;
 /** Kept of the kernel's messages and of the VMM's, in bytes: what is shown when something went wrong. */
 const TAIL_BYTES = 4096;
 
@@ -62,7 +66,8 @@ export class GuestSession {
     const pipe = "pipe" as const;
     const stdio = ["ignore" as const, "ignore" as const, pipe, pipe, pipe, pipe, pipe, pipe];
     const channels = { log: FD.log, control: FD.control, command: commandChannels(tty, io.stdin !== undefined) };
-    this.#child = spawn(options.vmm, options.args(channels), { stdio });
+    // A session of its own: what the terminal sends to its foreground processes is for the guest's command to get.
+    this.#child = spawn(options.vmm, options.args(channels), { stdio, detached: true });
     this.booted = new Promise((resolve) => {
       this.#booted = resolve;
     });
@@ -124,7 +129,7 @@ export class GuestSession {
     const mark = new EndMark(endMark);
     const channel = this.#channel(fd);
     this.#marks.push(mark);
-    out.once("error", () => this.#end(128 + 13)); // Nobody reads any more: as by SIGPIPE.
+    out.on("error", () => this.#end(SIGPIPE_STATUS)); // Nobody reads any more.
     this.#on(fd, (chunk) => {
       this.timeline.outputNow();
       const bytes = mark.push(chunk);
@@ -164,6 +169,8 @@ export class GuestSession {
           reject(new VmError("ERR_NO_VMM", `the VMM ${vmm} cannot be started: ${error.message}`, error));
         });
         this.#child.once("close", () => resolve());
+        // A channel that nobody empties is not waited for.
+        this.#child.once("exit", () => setTimeout(resolve, LEFTOVER_MS));
       });
     } finally {
       clearTimeout(timer);

@@ -1,8 +1,8 @@
 /** QEMU's command line for a guest. */
 import { type Channels, KERNEL_ARGUMENTS, type Machine, memoryMib } from "./machine.ts";
 
-/** `kvm` runs the guest on the processor, `tcg` emulates it. */
-export type Accelerator = "kvm" | "tcg";
+/** `kvm` runs the guest on the processor, `tcg` emulates it, `kvm:tcg` lets QEMU choose by whether /dev/kvm opens. */
+export type Accelerator = "kvm" | "tcg" | "kvm:tcg";
 
 /** The first of the PCI slots that are the guest's own; slot 0 is the host bridge, 31 the ISA bridge. */
 const SERIAL_SLOT = 1;
@@ -24,7 +24,7 @@ export function qemuArgs(machine: Machine, accelerator: Accelerator): string[] {
   const pmemMib = machine.pmem.reduce((sum, { sizeBytes }) => sum + alignUp(sizeBytes) / 2 ** 20, 0);
   return [
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
-    ...["-machine", `q35,accel=${accelerator}`, "-cpu", accelerator === "kvm" ? "host" : "max"],
+    ...["-machine", `q35,accel=${accelerator}`, "-cpu", "max"],
     ...["-smp", String(machine.cpus), "-m", `${memory}M,maxmem=${memory + pmemMib + SPARE_MIB}M`],
     ...["-kernel", machine.kernelPath, "-initrd", machine.initrdPath],
     ...["-append", [consoleArgument(machine), ...KERNEL_ARGUMENTS].join(" ")],

@@ -1,0 +1,86 @@
+/** An image of the store as one flat file of the store: for guests that cannot have a device for every blob. */
+import { open } from "node:fs/promises";
+import { type BlobWriter, type ImageRecord, recordKey, Store } from "../../blobd/store/index.ts";
+import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import { flatImage } from "./merge-image.ts";
+import { ImageError } from "./open-image.ts";
+
+/** Read at once, in bytes: 2 MiB, the unit in which blobs are aligned and a hole may end. */
+const UNIT_BYTES = 2_097_152;
+/** Raise it when the same image is laid out in other bytes than before. */
+const FLAT_FORMAT_VERSION = 1;
+
+/**
+ * Lays an image's metadata and blobs into one file of the store, with a record of its own, so that it is found the next
+ * time, verified on use and pruned like any image. Its data is a second copy: guests with the flat file do not share pages
+ * with guests that have the blobs.
+ *
+ * @returns the flat image's key.
+ * @throws StoreError, FormatError; ImageError when the image is gone; the reason of `signal`
+ */
+export async function flattenImage(storeRoot: string, imageKey: string, signal: AbortSignal): Promise<string> {
+  const key = recordKey({ kind: "flat", version: FLAT_FORMAT_VERSION, image: imageKey });
+  const store = await Store.open(storeRoot);
+  try {
+    await store.withLayerLock(key, async () => {
+      if ((await store.getImage(key)) !== undefined) return;
+      const record = await store.getImage(imageKey);
+      if (record === undefined) throw new ImageError("ERR_NO_IMAGE", `image ${imageKey} is no longer in the store`);
+      // Neither a name nor the manifest's digest leads to it: who asks for those wants the image in its parts.
+      const names = { references: [], manifestDigest: `sha256:${imageKey}` };
+      store.putImage(key, { ...(await writeFlat(store, record, signal)), ...names });
+    });
+    return key;
+  } finally {
+    store.close();
+  }
+}
+
+async function writeFlat(store: Store, record: ImageRecord, signal: AbortSignal): Promise<ImageRecord> {
+  const { image, tree } = flatImage(store, record.meta);
+  const writer = store.createBlob();
+  try {
+    for (let at = 0; at < image.meta.length; at += UNIT_BYTES)
+      await append(writer, image.meta.subarray(at, at + UNIT_BYTES));
+    for (const [index, { digestHex }] of tree.blobs.entries()) {
+      const expected = (image.blobBaseBlocks[index] as number) * BLOCK_SIZE;
+      if (writer.position !== expected)
+        throw new Error(`flat image: at ${writer.position}, blob belongs at ${expected}`);
+      await appendFile(writer, store.blobPath(digestHex), signal);
+    }
+    const meta = await writer.finish();
+    if (meta === undefined) throw new Error("flat image: nothing was written");
+    return { ...record, meta, blobs: [], createdMs: Date.now() };
+  } catch (error) {
+    await writer.abort();
+    throw error;
+  }
+}
+
+async function appendFile(writer: BlobWriter, path: string, signal: AbortSignal): Promise<void> {
+  const input = await open(path, "r");
+  try {
+    const buffer = Buffer.allocUnsafeSlow(UNIT_BYTES);
+    for (let position = 0; ; position += UNIT_BYTES) {
+      signal.throwIfAborted();
+      const { bytesRead } = await input.read(buffer, 0, UNIT_BYTES, position);
+      if (bytesRead === 0) return;
+      await append(writer, buffer.subarray(0, bytesRead));
+    }
+  } finally {
+    await input.close();
+  }
+}
+
+/** Appends up to a unit and goes to the next unit; zeros at its end become a hole. */
+async function append(writer: BlobWriter, bytes: Uint8Array): Promise<void> {
+  const dataBytes = Math.max(BLOCK_SIZE, Math.ceil(lengthWithoutZeros(bytes) / BLOCK_SIZE) * BLOCK_SIZE);
+  if (writer.write(bytes, 0, Math.min(dataBytes, bytes.length))) await writer.drain();
+  writer.begin(UNIT_BYTES);
+}
+
+function lengthWithoutZeros(bytes: Uint8Array): number {
+  let length = bytes.length;
+  while (length > 0 && bytes[length - 1] === 0) length--;
+  return length;
+}
