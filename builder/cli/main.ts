@@ -1,7 +1,8 @@
-#!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node
+#!/usr/bin/env -S UV_THREADPOOL_SIZE=16 node --min-semi-space-size=16 --max-semi-space-size=32
 /**
- * The `erofsify` command. Each subcommand lives in commands/ and is loaded when it is used. The pool size in the first line is
- * for machines with many processors: each layer in work keeps up to three pool threads busy, and Node has four.
+ * The `erofsify` command. Each subcommand lives in commands/ and is loaded when it is used. The first line's settings cannot
+ * be made later: each layer in work keeps up to three pool threads busy, and Node has four; and with a young generation
+ * of 16 MiB from the start, a conversion takes a tenth less processor time.
  */
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";

@@ -113,7 +113,7 @@ async function storeLayers(
   const processors = availableParallelism();
   const size = { layers: options.jobs ?? Math.max(2, processors), threads: Math.max(1, Math.floor(processors / 2)) };
   const toConvert = [...missing.values()];
-  const converted = await convertLayers(toConvert, size, { storeRoot: options.storeRoot }, observer, signal);
+  const converted = await convertLayers(toConvert, size, store, observer, signal);
   for (const [at, { layer }] of toConvert.entries()) stored.set(layer.digest, converted[at] as StoredLayer);
   return image.layers.map(({ digest }) => stored.get(digest) as StoredLayer);
 }

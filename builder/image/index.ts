@@ -3,7 +3,7 @@ export { type ConvertOptions, type ConvertResult, convertImage } from "./convert
 export { ExportError, exportDirectory, exportSingle } from "./export.ts";
 export { type FileSource, openFileSource } from "./file-source.ts";
 export { flattenImage } from "./flat.ts";
-export { LayerError } from "./layer-pool.ts";
+export { LayerError } from "./layer-converter.ts";
 export { MergeError } from "./merge-image.ts";
 export { ImageError, type OpenedImage, type OpenImageOptions, openImage } from "./open-image.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";

@@ -164,6 +164,17 @@ test("two contents with the same length and CRC-32 stay two", () => {
   assert.equal(data.stats.dedupBytes, 0);
 });
 
+test("files that differ only in the middle are two, and a later copy of the first still finds it", () => {
+  const middle = (byte: number) => Buffer.concat([Buffer.alloc(5000, 7), Buffer.from([byte]), Buffer.alloc(5000, 7)]);
+  const data = new FileData(new MemoryBlob(), false);
+  const [a, b, copy] = [1, 2, 1].map((byte) => store(data, { content: middle(byte), sparse: null }, 1000)) as Inode[];
+  assert.notDeepEqual(a?.extents, b?.extents);
+  assert.deepEqual(copy?.extents, a?.extents);
+  const zeroEnds = Buffer.alloc(HUGE_PAGE);
+  zeroEnds[HUGE_PAGE / 2] = 1;
+  assert.notEqual(store(data, { content: zeroEnds, sparse: null }, 1 << 20).extents[0]?.blob, HOLE);
+});
+
 test("a huge sparse file with a few bytes in it keeps a short description", () => {
   const size = 1 << 30;
   const sparse = Array.from({ length: 100 }, (_, i) => ({ offset: i * 10_000_000 + 7, length: 3 }));

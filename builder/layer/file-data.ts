@@ -6,8 +6,9 @@
  *   blob   | a.txt | b.so      | (hole)   | model.bin          ...      | c.txt |
  *          ^4 KiB  ^4 KiB                 ^2 MiB: a guest maps it by huge pages
  * ```
- * Candidates for a duplicate are found by length and CRC-32 and then compared byte by byte, so no input can pass one
- * file's data off as another's, and an archive without duplicates pays for the CRC only.
+ * Candidates for a duplicate are found by length and the CRC-32 of both ends, and then compared byte by byte: no input
+ * can pass one file's data off as another's, and an archive without duplicates pays next to nothing. A unit that has its
+ * length and ends in common with an earlier, different one costs one comparison, and is no candidate itself.
  */
 import { crc32 } from "node:zlib";
 import type { TarEntry } from "../../formats/tar/index.ts";
@@ -20,8 +21,11 @@ export const HUGE_PAGE = 2097152;
 export const MAX_INLINE = 3072;
 const MAX_INLINE_XATTRS = 512;
 
+/** How much of each end of a unit its fingerprint covers. */
+const END_BYTES = 2048;
+
 const ZEROS = new Uint8Array(HUGE_PAGE);
-const ZERO_UNIT_CRC = crc32(ZEROS);
+const ZERO_UNIT = combine(crc32(ZEROS.subarray(0, END_BYTES)), crc32(ZEROS.subarray(0, END_BYTES)));
 
 /** The blob being written, as the store's BlobWriter gives it. */
 export interface BlobSink {
@@ -53,7 +57,7 @@ export class FileData implements RunSink {
   readonly stats: DataStats = { logicalBytes: 0, dedupBytes: 0, holeBytes: 0, inlineBytes: 0 };
   private readonly blob: BlobSink;
   private readonly inlineTails: boolean;
-  /** Position in the blob of the first unit with a length and CRC: (length - 1) * 2^32 + crc → position. */
+  /** Position in the blob of the first unit with a length and fingerprint: (length - 1) * 2^32 + fingerprint → position. */
   private readonly units = new Map<number, number>();
 
   // The file in progress.
@@ -69,7 +73,6 @@ export class FileData implements RunSink {
   private unitStart = 0;
   private unitLength = 0;
   private unitLeft = 0;
-  private unitCrc = 0;
   private runLeft = 0;
 
   constructor(blob: BlobSink, inlineTails: boolean) {
@@ -144,7 +147,6 @@ export class FileData implements RunSink {
     if (this.runLeft === 0) return;
     this.unitLength = Math.min(this.runLeft, HUGE_PAGE);
     this.unitLeft = this.unitLength;
-    this.unitCrc = 0;
     this.unitBefore = this.blob.position;
     this.blob.begin(this.alignment);
     this.unitStart = this.blob.position;
@@ -154,8 +156,6 @@ export class FileData implements RunSink {
   store(bytes: Uint8Array, start: number, end: number): void {
     while (start < end) {
       const stop = Math.min(end, start + this.unitLeft);
-      const piece = bytes.subarray(start, stop);
-      this.unitCrc = crc32(piece, this.unitCrc);
       this.blob.write(bytes, start, stop);
       this.unitLeft -= stop - start;
       start = stop;
@@ -185,15 +185,22 @@ export class FileData implements RunSink {
 
   /** Where the blob has the unit's bytes already; HOLE for a whole unit of zeros. */
   private findUnit(length: number): number | undefined {
-    if (this.isZeroUnit()) return HOLE;
-    const key = (length - 1) * 0x1_0000_0000 + this.unitCrc;
+    const fingerprint = this.fingerprint(length);
+    if (fingerprint === ZERO_UNIT && length === HUGE_PAGE && this.isZeroUnit()) return HOLE;
+    const key = (length - 1) * 0x1_0000_0000 + fingerprint;
     const known = this.units.get(key);
     if (known === undefined) this.units.set(key, this.unitStart);
     return known !== undefined && this.blob.sameBytes(known, this.unitStart, length) ? known : undefined;
   }
 
+  private fingerprint(length: number): number {
+    const { blob, unitStart } = this;
+    const head = crc32(blob.read(unitStart, Math.min(length, END_BYTES)));
+    if (length <= END_BYTES) return head;
+    return combine(head, crc32(blob.read(unitStart + length - END_BYTES, END_BYTES)));
+  }
+
   private isZeroUnit(): boolean {
-    if (this.unitCrc !== ZERO_UNIT_CRC || this.unitLength !== HUGE_PAGE) return false;
     return Buffer.compare(this.blob.read(this.unitStart, HUGE_PAGE), ZEROS) === 0;
   }
 
@@ -211,6 +218,11 @@ export class FileData implements RunSink {
   storeZeros(length: number): void {
     for (let left = length; left > 0; left -= HUGE_PAGE) this.store(ZEROS, 0, Math.min(left, HUGE_PAGE));
   }
+}
+
+/** Two CRCs as one number of 32 bits. */
+function combine(head: number, tail: number): number {
+  return (Math.imul(head, 0x9e3779b1) ^ tail) >>> 0;
 }
 
 function xattrBytes(inode: Inode): number {
