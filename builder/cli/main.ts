@@ -61,6 +61,7 @@ program
   .option("--single <file>", "write one flat file that any Linux from 5.16 on mounts")
   .option("--platform <os/arch>", "which image of a multi-platform one, such as linux/arm64 (default: this machine's)")
   .option("--jobs <n>", "layers converted at once (default: one a processor, at least 2)")
+  .addOption(new Option("--threads <n>", "threads that they share (default: one per two processors)").hideHelp())
   .option("--inline-tails", "small files live in the metadata: smaller, but those files are not served by DAX")
   .option("--max-layer-size <size>", "refuse a layer that takes more than this on the disk, such as 20GiB")
   .option("--plain-http", "talk HTTP without TLS to the registry (automatic for localhost)")

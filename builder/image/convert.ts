@@ -21,6 +21,8 @@ export interface ConvertOptions {
   readonly layer: LayerOptions;
   /** Layers converted at once; default: one per processor, at least 2. */
   readonly jobs?: number;
+  /** Threads they share; default: one per two processors. */
+  readonly threads?: number;
   /** Most bytes that one layer may take on the disk: the limit for decompression bombs. */
   readonly maxBlobBytes?: number;
   readonly onProgress?: ProgressListener;
@@ -111,7 +113,10 @@ async function storeLayers(
     }
   }
   const processors = availableParallelism();
-  const size = { layers: options.jobs ?? Math.max(2, processors), threads: Math.max(1, Math.floor(processors / 2)) };
+  const size = {
+    layers: options.jobs ?? Math.max(2, processors),
+    threads: options.threads ?? Math.max(1, Math.floor(processors / 2)),
+  };
   const toConvert = [...missing.values()];
   const converted = await convertLayers(toConvert, size, store, observer, signal);
   for (const [at, { layer }] of toConvert.entries()) stored.set(layer.digest, converted[at] as StoredLayer);

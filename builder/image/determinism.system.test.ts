@@ -28,7 +28,7 @@ for (const { name, options, files } of [
   test(`two stores and any number of jobs: ${name}`, async () => {
     const [first, ...others] = await Promise.all([
       convert(`${name}1`, "--jobs", "1", ...options),
-      convert(`${name}3`, "--jobs", "3", ...options),
+      convert(`${name}3`, "--jobs", "3", "--threads", "2", ...options),
       convert(`${name}d`, ...options),
     ]);
     assert.equal(first.blobs.length, files);

@@ -12,7 +12,8 @@ export class LayerError extends Error {
   readonly layerDigest: string | null;
 
   constructor(layerDigest: string | null, cause: PlainError) {
-    super(layerDigest === null ? cause.message : `layer ${layerDigest}: ${cause.message}`);
+    const told = layerDigest === null || cause.message.includes(layerDigest);
+    super(told ? cause.message : `layer ${layerDigest}: ${cause.message}`);
     this.code = cause.code;
     this.layerDigest = layerDigest;
   }

@@ -16,6 +16,7 @@ export interface ConvertCommandOptions {
   readonly single?: string;
   readonly platform?: string;
   readonly jobs?: string;
+  readonly threads?: string;
   readonly inlineTails?: boolean;
   readonly maxLayerSize?: string;
   readonly plainHttp?: boolean;
@@ -34,7 +35,8 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
   const convertOptions = {
     storeRoot,
     layer: { inlineTails: options.inlineTails ?? false },
-    ...(options.jobs !== undefined && { jobs: parseJobs(options.jobs) }),
+    ...(options.jobs !== undefined && { jobs: parseCount("--jobs", options.jobs) }),
+    ...(options.threads !== undefined && { threads: parseCount("--threads", options.threads) }),
     ...(options.maxLayerSize !== undefined && { maxBlobBytes: parseBytes(options.maxLayerSize, "--max-layer-size") }),
   };
   checkTargets(options);
@@ -74,11 +76,11 @@ function checkTargets({ output, single }: ConvertCommandOptions): void {
   if (!isFolder(dirname(single))) throw new UsageError(`--single ${single}: there is no folder ${dirname(single)}`);
 }
 
-function parseJobs(text: string): number {
-  const jobs = Number(text);
-  if (!Number.isInteger(jobs) || jobs < 1 || jobs > 256)
-    throw new UsageError(`--jobs ${text}: expected a number from 1 to 256`);
-  return jobs;
+function parseCount(option: string, text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1 || count > 256)
+    throw new UsageError(`${option} ${text}: expected a number from 1 to 256`);
+  return count;
 }
 
 /** Sums over the layers; sizes in bytes. */

@@ -3,7 +3,7 @@ import type { Digest } from "../../../formats/oci/index.ts";
 import { SourceError } from "../errors.ts";
 import { StreamCheck, wrongLength } from "../verify.ts";
 import type { RegistryClient } from "./client.ts";
-import { type Answer, header, networkError, send } from "./http.ts";
+import { type Answer, discard, header, networkError, send } from "./http.ts";
 import type { Connection } from "./login.ts";
 import { Attempts, PassingError, type RetryPolicy } from "./retry.ts";
 import { statusError } from "./status.ts";
@@ -98,7 +98,7 @@ function startOf({ url, response }: Answer, from: number, { size, what }: BlobRe
     const range = header(response, "content-range") ?? "";
     const match = /^bytes (\d{1,16})-\d{1,16}\/(\d{1,16}|\*)$/.exec(range.trim());
     if (Number(match?.[1]) !== from) {
-      response.body.destroy();
+      discard(response);
       throw new PassingError(
         "ERR_NETWORK",
         `${what}: ${url.host} was asked for bytes from ${from} on and sent ${range || "others"}`,
@@ -108,7 +108,7 @@ function startOf({ url, response }: Answer, from: number, { size, what }: BlobRe
     total = Number(match?.[2]);
   }
   if (!Number.isNaN(total) && total !== size) {
-    response.body.destroy();
+    discard(response);
     throw wrongLength(what, total, size);
   }
   return start;
@@ -141,6 +141,6 @@ async function* pass(
       yield fresh;
     }
   } finally {
-    response.body.destroy();
+    discard(response);
   }
 }

@@ -161,6 +161,12 @@ export async function readBody(answer: Answer, limit: number, what: string, sign
   return Buffer.concat(chunks, length);
 }
 
+/** Ends a transfer whose body nobody wants, or not all of it. */
+export function discard(response: HttpResponse): void {
+  // A body that is destroyed before its end emits an error, which without a listener would end the process.
+  response.body.on("error", () => {}).destroy();
+}
+
 /** A header that may come once or several times. */
 export function header(response: HttpResponse, name: string): string | undefined {
   const value = response.headers[name];
