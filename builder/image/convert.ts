@@ -21,7 +21,7 @@ export interface ConvertOptions {
   readonly layer: LayerOptions;
   /** Layers converted at once; default: one per processor, at least 2. */
   readonly jobs?: number;
-  /** Threads they share; default: one per two processors. */
+  /** Threads that convert them; default: one for two processors. One is the calling thread. */
   readonly threads?: number;
   /** Most bytes that one layer may take on the disk: the limit for decompression bombs. */
   readonly maxBlobBytes?: number;
@@ -78,7 +78,7 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
       store,
       image,
       options,
-      { onProgress, onLayer: ({ record }) => trees.load(record) },
+      { onProgress, onLayer: ({ record, tree }) => trees.load(record, tree) },
       signal,
     ).finally(() => releaseImage(image));
     const { key, record, cached } = await storeImage(store, image, stored, trees, onProgress);

@@ -1,5 +1,6 @@
 /** The conversion of one layer of an image, the same on the main thread and in a worker. */
 import { type BlobOptions, type LayerRecord, recordKey, type Store } from "../../blobd/store/index.ts";
+import type { Tree } from "../../formats/tree/index.ts";
 import { buildLayer, type ConvertedLayer, convertLayer, type LayerOptions, layerKey } from "../layer/index.ts";
 import { type LayerInfo, type LayerOrigin, openLayer, walkDirectory } from "../sources/index.ts";
 import type { LayerState } from "./progress.ts";
@@ -20,6 +21,8 @@ export interface StoredLayer {
   readonly record: LayerRecord;
   /** Whether the store had it, so that nothing was read. */
   readonly cached: boolean;
+  /** The layer's tree, when it was converted in this thread just now. */
+  readonly tree?: Tree;
 }
 
 /** A lock that takes longer is held by another conversion of the same layer. */
@@ -48,10 +51,15 @@ export async function runLayerJob(
   const convert = async (): Promise<StoredLayer> => {
     clearTimeout(waiting);
     const known = await store.getLayer(key);
-    const record = known ?? layerRecord(digest, job.layer.diffId, await convertBytes(store, job, observer, signal));
-    if (known === undefined) store.putLayer(key, record);
-    observer.progress(known === undefined ? "converted" : "cached", job.layer.size);
-    return { key, record, cached: known !== undefined };
+    if (known !== undefined) {
+      observer.progress("cached", job.layer.size);
+      return { key, record: known, cached: true };
+    }
+    const converted = await convertBytes(store, job, observer, signal);
+    const record = layerRecord(digest, job.layer.diffId, converted);
+    store.putLayer(key, record);
+    observer.progress("converted", job.layer.size);
+    return { key, record, cached: false, tree: converted.tree };
   };
   try {
     return await store.withLayerLock(key, convert, signal);
@@ -101,7 +109,7 @@ async function convertDirectory(
   const key = recordKey({ kind: "directory", meta: converted.meta.digestHex });
   store.putLayer(key, record);
   observer.progress("converted", record.stats.logicalBytes ?? 0);
-  return { key, record, cached: false };
+  return { key, record, cached: false, tree: converted.tree };
 }
 
 function layerRecord(layerDigest: string, diffId: string | undefined, converted: ConvertedLayer): LayerRecord {

@@ -11,7 +11,7 @@ export interface WorkerSettings {
 if (parentPort !== null) await serve(parentPort, workerData as WorkerSettings);
 
 async function serve(port: NonNullable<typeof parentPort>, settings: WorkerSettings): Promise<void> {
-  const post = (message: FromConverter) => port.postMessage(message);
+  const post = (message: FromConverter) => port.postMessage(message.type === "done" ? withoutTree(message) : message);
   const store = await Store.open(settings.storeRoot, { onWarning: (message) => post({ type: "warning", message }) });
   const abort = new AbortController();
   port.on("message", (message: ToConverter) => {
@@ -22,4 +22,10 @@ async function serve(port: NonNullable<typeof parentPort>, settings: WorkerSetti
       process.exit();
     } else void serveJob(store, message.job, post, abort.signal);
   });
+}
+
+/** A tree is cheaper read back from the store than cloned on its way between threads. */
+function withoutTree(message: FromConverter & { readonly type: "done" }): FromConverter {
+  const { key, record, cached } = message.layer;
+  return { ...message, layer: { key, record, cached } };
 }

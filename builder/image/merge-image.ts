@@ -39,7 +39,7 @@ export async function mergeImage(
 
 /**
  * The layers' trees. A layer's meta can be read as soon as the layer is there, so that only the last one's is left to be
- * read before the merge.
+ * read before the merge; what was converted in this thread need not be read at all.
  */
 export class LayerTrees {
   private readonly store: Store;
@@ -51,8 +51,11 @@ export class LayerTrees {
     this.store = store;
   }
 
-  /** @throws MergeError when all trees so far are too much */
-  load(layer: LayerRecord): void {
+  /**
+   * @param tree the layer's, where somebody has it; it becomes the merge's to change
+   * @throws MergeError when all trees so far are too much
+   */
+  load(layer: LayerRecord, tree?: Tree): void {
     const { digestHex, size } = layer.meta;
     if (this.trees.has(digestHex)) return;
     this.inodes += layer.stats.inodes ?? 0;
@@ -60,7 +63,7 @@ export class LayerTrees {
     const limit = getHeapStatistics().heap_size_limit;
     // A crash for want of memory could not be told in a line.
     if (this.heapBytes > limit) throw tooLarge(this.inodes, this.heapBytes, limit);
-    this.trees.set(digestHex, metaTree(this.store, layer.meta));
+    this.trees.set(digestHex, tree ?? metaTree(this.store, layer.meta));
   }
 
   /** The layer's tree, the caller's to change. */

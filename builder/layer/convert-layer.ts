@@ -9,7 +9,7 @@ import {
 import { FormatError } from "../../formats/bytes/index.ts";
 import { writeErofs } from "../../formats/erofs/index.ts";
 import { type EntrySink, type TarEntry, TarReader } from "../../formats/tar/index.ts";
-import { S_IFREG } from "../../formats/tree/index.ts";
+import { S_IFREG, type Tree } from "../../formats/tree/index.ts";
 import { type Compression, decompress } from "../decompress/index.ts";
 import { FileData } from "./file-data.ts";
 import { LayerTree } from "./layer-tree.ts";
@@ -49,6 +49,8 @@ export interface ConvertedLayer {
   readonly meta: StoredFile;
   /** Undefined for a layer without file data. */
   readonly blob: StoredFile | undefined;
+  /** What the meta says: reading it back would give the same. */
+  readonly tree: Tree;
   readonly stats: LayerStats;
 }
 
@@ -138,11 +140,17 @@ async function storeLayer(
 ): Promise<ConvertedLayer> {
   const finished = await blobWriter.finish();
   const blob = finished && storedFileOf(finished);
-  const image = writeErofs({ root: sink.tree.root, blobs: blob === undefined ? [] : [blob] }, { layout: "devices" });
+  const tree: Tree = { root: sink.tree.root, blobs: blob === undefined ? [] : [blob] };
+  const image = writeErofs(tree, { layout: "devices" });
   const meta = storedFileOf(await store.putBytes(image.meta));
   const { entries, files } = sink;
   const seconds = (performance.now() - startMs) / 1000;
-  return { meta, blob, stats: { entries, files, inodes: image.inodes, tarBytes, ...sink.fileData.stats, seconds } };
+  return {
+    meta,
+    blob,
+    tree,
+    stats: { entries, files, inodes: image.inodes, tarBytes, ...sink.fileData.stats, seconds },
+  };
 }
 
 /** Tree and data of one layer, filled entry by entry. */
