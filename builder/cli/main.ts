@@ -154,6 +154,7 @@ const guestOptions = (command: Command) =>
     .option("--modules <dir>", "the kernel's lib/modules/VERSION (default: found from where the kernel is)")
     .option("--initrd <file>", "base initramfs instead of the one made here; see docs/running.md")
     .option("--rw-size <size>", "what the guest writes goes to a scratch disk of this size, not to its memory")
+    .option("--read-only", "no overlay: the image itself is the root, with memory for /tmp and /run")
     .option("--verify", "read the image in full and compare digests first (default: what may have changed)")
     .option("--pull", "ask the source even when the store has an image of this name")
     .option("--platform <os/arch>", "which image of a multi-platform one")

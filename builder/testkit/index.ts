@@ -10,6 +10,7 @@ export {
   startErofsify,
 } from "./erofsify.ts";
 export { fsckErofs } from "./fsck.ts";
+export { busyboxLayer, guestEnvironment } from "./guest.ts";
 export { mountImage } from "./mounted.ts";
 export { writeOciLayout } from "./oci-layout.ts";
 export { pushImage, type Registry, startRegistry } from "./registry.ts";

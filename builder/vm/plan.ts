@@ -2,7 +2,6 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { type ExecutionConfig, formatPlatform, type ImageConfig, parseImageConfig } from "../../formats/oci/index.ts";
 import type { OpenedImage } from "../image/index.ts";
 import { accountsOf } from "./accounts-of-image.ts";
 import { VmError } from "./errors.ts";
@@ -14,38 +13,53 @@ import {
   runInitramfs,
   type Terminal,
 } from "./guest/index.ts";
+import { configOf } from "./image-config.ts";
 import { pmemDevices, type Verification, verifyParts } from "./image-parts.ts";
-import { findKernel, type KernelOptions, requireKernel } from "./kernel/index.ts";
+import { findKernel, type GuestKernel, type KernelOptions, requireKernel } from "./kernel/index.ts";
 import { guestMemory } from "./memory.ts";
 import { makeScratch } from "./scratch.ts";
-import { MAX_PMEM_DEVICES, type Machine, type VmmName } from "./vmm/index.ts";
+import { MAX_PMEM_DEVICES, type Machine, type PmemDevice, type VmmName } from "./vmm/index.ts";
 
 /** What the user wishes of a guest. */
 export interface GuestOptions extends KernelOptions {
+  readonly vmm: VmmName;
+  readonly attachment: Attachment;
   /** Replace the image's Cmd. */
   readonly args: readonly string[];
   readonly memoryBytes?: number;
   readonly cpus?: number;
   /** A base initramfs instead of the one made here (as `baseInitramfs` makes it). */
   readonly initrd?: string;
+  /** The image itself is the root, nothing in it can be written. */
+  readonly readOnly?: boolean;
   /** A disk of this size takes the guest's writes, instead of its memory. */
   readonly scratchBytes?: number;
   readonly verification?: Verification;
-  readonly hostname?: string;
 }
 
 /** How the guest is talked to. */
 export type Attachment =
+  /** One console, for people. */
   | { readonly kind: "serial" }
+  /** Channels of a GuestSession. */
   | {
       readonly kind: "channels";
+      /** A terminal for the command; without it, pipes. Rows and columns are 0 when they are not known. */
       readonly tty?: { readonly term: string; readonly rows: number; readonly columns: number };
       readonly input: boolean;
       readonly endMark: string;
     };
 
-/** A machine without its console: that is decided when it is started. */
-export type MachinePlan = Omit<Machine, "console"> & { readonly kernelVersion: string };
+/** Where a guest's files go. */
+export interface GuestPlaces {
+  /** Files of this guest; the folder is its own. */
+  readonly folder: string;
+  /** Files for all guests. */
+  readonly cacheDir: string;
+}
+
+/** A machine without its console: what that is is decided when it is started. */
+export type MachinePlan = Omit<Machine, "console">;
 
 const DEFAULT_CPUS = 2;
 const MAX_CPUS = 255;
@@ -53,92 +67,62 @@ const MAX_CPUS = 255;
 const SCRATCH_DEVICE = "/dev/vda";
 
 /**
- * Plans a guest for an image.
- *
- * @param folder Where the files of this guest go; it belongs to the guest.
- * @param cacheDir Where files for all guests are kept.
- * @throws VmError, FormatError
+ * Plans a guest for an image, and writes what it needs besides the image.
+ * @throws VmError; DocumentError, FormatError when the image is not what it says.
  */
-export async function planGuest(
-  image: OpenedImage,
-  vmm: VmmName,
-  options: GuestOptions,
-  attachment: Attachment,
-  folder: string,
-  cacheDir: string,
-): Promise<MachinePlan> {
-  const config = configOf(image);
+export async function planGuest(image: OpenedImage, options: GuestOptions, places: GuestPlaces): Promise<MachinePlan> {
+  const { vmm, scratchBytes, readOnly = false } = options;
+  const cpus = checkCpus(options.cpus);
   const kernel = findKernel(options);
   const modules = requireKernel(kernel, {
     transport: vmm === "firecracker" ? "mmio" : "pci",
-    channels: vmm === "qemu",
-    scratch: options.scratchBytes !== undefined,
+    channels: options.attachment.kind === "channels",
+    overlay: !readOnly,
+    scratch: scratchBytes !== undefined,
   });
-  const parts = 1 + image.devicePaths.length;
-  if (parts > MAX_PMEM_DEVICES[vmm])
-    throw new VmError("ERR_LIMIT", `the image has ${parts} parts, ${vmm} guests take ${MAX_PMEM_DEVICES[vmm]}`);
+  const command = commandOf(image, options);
+  checkPartCount(image, vmm);
   await verifyParts(image, options.verification ?? "changed");
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const pmem = await pmemDevices(image, folder);
+  mkdirSync(places.folder, { recursive: true, mode: 0o700 });
+  const pmem = await pmemDevices(image, places.folder);
   const memoryBytes = guestMemory(options.memoryBytes, pmem);
-  const hostname = options.hostname ?? hostnameOf(image);
-  const tty = attachment.kind === "channels" ? attachment.tty : { term: "linux" };
-  const command = guestProcess(config, accountsOf(image), {
-    args: options.args,
-    hostname,
+  const run = runInitramfs(
+    settingsOf(image, options, pmem),
+    enterProgram(command, { readOnly, ...terminalOf(options.attachment) }),
+  );
+  const initrdPath = await writeInitramfs(kernel, modules, run, options, places);
+  const machine = { memoryBytes, cpus, kernelPath: kernel.imagePath, initrdPath, pmem };
+  if (scratchBytes === undefined) return machine;
+  const scratchPath = join(places.folder, "scratch");
+  makeScratch(scratchPath, scratchBytes);
+  return { ...machine, scratchPath };
+}
+
+function checkCpus(asked = DEFAULT_CPUS): number {
+  if (!Number.isInteger(asked) || asked < 1 || asked > MAX_CPUS)
+    throw new VmError("ERR_LIMIT", `--cpus: found ${asked}, expected 1 to ${MAX_CPUS}`);
+  return asked;
+}
+
+function checkPartCount(image: OpenedImage, vmm: VmmName): void {
+  const parts = 1 + image.devicePaths.length;
+  if (parts <= MAX_PMEM_DEVICES[vmm]) return;
+  throw new VmError(
+    "ERR_LIMIT",
+    `the image has ${parts} files, ${vmm} guests take ${MAX_PMEM_DEVICES[vmm]} as devices; convert it with --single`,
+  );
+}
+
+function commandOf(image: OpenedImage, { attachment, args }: GuestOptions) {
+  const tty = attachment.kind === "channels" ? attachment.tty : SERIAL_TTY;
+  return guestProcess(configOf(image), accountsOf(image), {
+    args,
+    hostname: hostnameOf(image),
     ...(tty !== undefined && { term: tty.term }),
   });
-  const settings: GuestSettings = {
-    ...consoleSettings(attachment),
-    pmemSizes: pmem.map(({ sizeBytes }) => sizeBytes),
-    ...(options.scratchBytes !== undefined && { scratch: SCRATCH_DEVICE }),
-    hostname,
-    halt: vmm === "firecracker" ? "reboot" : "poweroff",
-  };
-  const base = options.initrd === undefined ? await baseInitramfs(kernel, modules, cacheDir) : resolve(options.initrd);
-  const initrdPath = join(folder, "initrd");
-  const run = runInitramfs(settings, enterProgram(command, terminalOf(attachment)));
-  writeFileSync(initrdPath, Buffer.concat([readFileSync(base), run]), { mode: 0o600 });
-  const scratchPath = join(folder, "scratch");
-  if (options.scratchBytes !== undefined) makeScratch(scratchPath, options.scratchBytes);
-  return {
-    memoryBytes,
-    cpus: cpusOf(options.cpus),
-    kernelPath: kernel.imagePath,
-    kernelVersion: kernel.version,
-    initrdPath,
-    pmem,
-    ...(options.scratchBytes !== undefined && { scratchPath }),
-  };
 }
 
-/** The image's config, after a check that a guest of this machine can run it. */
-function configOf(image: OpenedImage): ExecutionConfig {
-  if (process.arch !== "x64")
-    throw new VmError("ERR_PLATFORM", `guests are made for x86-64 processors, this machine is ${process.arch}`);
-  const record = image.stored?.record;
-  if (record === undefined) return NO_CONFIG;
-  const { platform, config }: ImageConfig = parseImageConfig(Buffer.from(JSON.stringify(record.config)));
-  const fits = ["", "amd64"].includes(platform.architecture) && ["", "linux"].includes(platform.os);
-  if (!fits)
-    throw new VmError(
-      "ERR_PLATFORM",
-      `the image is for ${formatPlatform(platform)}, a guest of this machine is linux/amd64; convert it with --platform linux/amd64`,
-    );
-  return config;
-}
-
-/** An image that lies in files of its own comes without a config. */
-const NO_CONFIG: ExecutionConfig = {
-  user: "",
-  workingDir: "",
-  env: [],
-  entrypoint: null,
-  cmd: null,
-  labels: {},
-  exposedPorts: [],
-  volumes: [],
-};
+const SERIAL_TTY = { term: "linux" } as const;
 
 /** As docker names a container: twelve hex digits, here of the image. */
 function hostnameOf(image: OpenedImage): string {
@@ -146,20 +130,44 @@ function hostnameOf(image: OpenedImage): string {
   return id.slice(0, 12);
 }
 
-function cpusOf(asked = DEFAULT_CPUS): number {
-  if (!Number.isInteger(asked) || asked < 1 || asked > MAX_CPUS)
-    throw new VmError("ERR_LIMIT", `--cpus: found ${asked}, expected 1 to ${MAX_CPUS}`);
-  return asked;
+function terminalOf(attachment: Attachment): { terminal?: Terminal } {
+  if (attachment.kind === "serial") return { terminal: "console" };
+  return attachment.tty === undefined ? {} : { terminal: "hvc0" };
 }
 
-function terminalOf(attachment: Attachment): Terminal | undefined {
-  if (attachment.kind === "serial") return "console";
-  return attachment.tty === undefined ? undefined : "hvc0";
-}
-
-function consoleSettings(attachment: Attachment) {
-  if (attachment.kind === "serial") return { supervised: false, tty: true, input: true, endMark: "" };
+function settingsOf(image: OpenedImage, options: GuestOptions, pmem: readonly PmemDevice[]): GuestSettings {
+  const { attachment, scratchBytes, vmm, readOnly = false } = options;
+  const common = {
+    pmemSizes: pmem.map(({ sizeBytes }) => sizeBytes),
+    readOnly,
+    ...(scratchBytes !== undefined && { scratch: SCRATCH_DEVICE }),
+    hostname: hostnameOf(image),
+    halt: vmm === "firecracker" ? ("reboot" as const) : ("poweroff" as const),
+  };
+  if (attachment.kind === "serial") return { ...common, supervised: false, tty: true, input: true, endMark: "" };
   const { tty, input, endMark } = attachment;
   const size = tty && { rows: tty.rows, columns: tty.columns };
-  return { supervised: true, tty: tty !== undefined, input, endMark, ...size };
+  return { ...common, supervised: true, tty: tty !== undefined, input, endMark, ...size };
+}
+
+/** The base and the part of this run, one after the other: the kernel unpacks both. */
+async function writeInitramfs(
+  kernel: GuestKernel,
+  modules: readonly string[],
+  run: Uint8Array,
+  { initrd }: GuestOptions,
+  { folder, cacheDir }: GuestPlaces,
+): Promise<string> {
+  const base = initrd === undefined ? await baseInitramfs(kernel, modules, cacheDir) : resolve(initrd);
+  const path = join(folder, "initrd");
+  writeFileSync(path, Buffer.concat([readBase(base), run]), { mode: 0o600 });
+  return path;
+}
+
+function readBase(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new VmError("ERR_NO_KERNEL", `the initramfs cannot be read: ${(error as Error).message}`, error);
+  }
 }

@@ -20,6 +20,7 @@ import {
   type Timeline,
 } from "../../vm/index.ts";
 import { exitCodeOf, reportError, UsageError } from "../exit.ts";
+import { makeRaw } from "../ui/raw-terminal.ts";
 import { formatSeconds, parseBytes } from "../ui/units.ts";
 import { type AcquireOptions, fitToDevices, openOrConvert } from "./acquire.ts";
 
@@ -31,6 +32,7 @@ export interface GuestCommandOptions extends AcquireOptions {
   readonly modules?: string;
   readonly initrd?: string;
   readonly rwSize?: string;
+  readonly readOnly?: boolean;
   readonly verify?: boolean;
 }
 
@@ -64,7 +66,8 @@ async function print(image: OpenedImage, args: readonly string[], options: RunCo
   const cacheDir = defaultCacheDir();
   try {
     const folder = printedGuestFolder(cacheDir, image.metaPath);
-    const plan = await planGuest(image, "qemu", guestOptions(args, options), { kind: "serial" }, folder, cacheDir);
+    const wishes = { ...guestOptions(args, options), vmm: "qemu", attachment: { kind: "serial" } } as const;
+    const plan = await planGuest(image, wishes, { folder, cacheDir });
     const qemu = findQemu(options.qemu);
     const accelerator = await acceleratorOf(options, qemu, plan, cacheDir);
     process.stdout.write(formatCommand(qemu, qemuArgs({ ...plan, console: { kind: "serial" } }, accelerator)));
@@ -89,7 +92,8 @@ async function boot(
   try {
     const qemu = findQemu(options.qemu);
     const attachment = attachmentOf(options);
-    const plan = await planGuest(image, "qemu", guestOptions(args, options), attachment, folder, cacheDir);
+    const wishes = { ...guestOptions(args, options), vmm: "qemu", attachment } as const;
+    const plan = await planGuest(image, wishes, { folder, cacheDir });
     const accelerator = await acceleratorOf(options, qemu, plan, cacheDir);
     const preparedMs = performance.now() - startMs;
     const session = startSession(qemu, accelerator, plan, attachment, options);
@@ -111,7 +115,12 @@ async function boot(
 }
 
 /** What the command line says, as the guest's options. */
-export function guestOptions(args: readonly string[], options: GuestCommandOptions): GuestOptions {
+export function guestOptions(
+  args: readonly string[],
+  options: GuestCommandOptions,
+): Omit<GuestOptions, "vmm" | "attachment"> {
+  if (options.readOnly && options.rwSize !== undefined)
+    throw new UsageError("--read-only and --rw-size exclude each other");
   return {
     args,
     ...(options.memory !== undefined && { memoryBytes: parseBytes(options.memory, "--memory") }),
@@ -120,6 +129,7 @@ export function guestOptions(args: readonly string[], options: GuestCommandOptio
     ...(options.modules !== undefined && { modules: options.modules }),
     ...(options.initrd !== undefined && { initrd: options.initrd }),
     ...(options.rwSize !== undefined && { scratchBytes: parseBytes(options.rwSize, "--rw-size") }),
+    ...(options.readOnly && { readOnly: true }),
     verification: options.verify ? "all" : "changed",
   };
 }
@@ -188,16 +198,12 @@ function attach(session: GuestSession, { tty }: Attachment & { kind: "channels" 
   const forward = (signal: NodeJS.Signals) => session.forward(constants.signals[signal]);
   const resize = () => session.resize(stdout.rows, stdout.columns);
   for (const signal of FORWARDED) process.on(signal, forward);
-  if (tty !== undefined) {
-    stdin.setRawMode(true);
-    stdout.on("resize", resize);
-  }
+  const restore = tty && makeRaw();
+  if (tty !== undefined) stdout.on("resize", resize);
   return () => {
     for (const signal of FORWARDED) process.off(signal, forward);
-    if (tty !== undefined) {
-      stdin.setRawMode(false);
-      stdout.off("resize", resize);
-    }
+    stdout.off("resize", resize);
+    restore?.();
     // Nobody reads it any more, and waiting input must not keep this process.
     if (stdin.readableFlowing !== null) stdin.destroy();
   };

@@ -26,7 +26,8 @@ export async function run(target: string, args: readonly string[], options: VmmA
   try {
     const cacheDir = defaultCacheDir();
     const folder = printedGuestFolder(cacheDir, image.metaPath);
-    const plan = await planGuest(image, vmm, guestOptions(args, options), { kind: "serial" }, folder, cacheDir);
+    const wishes = { ...guestOptions(args, options), vmm, attachment: { kind: "serial" } } as const;
+    const plan = await planGuest(image, wishes, { folder, cacheDir });
     const machine = { ...plan, console: { kind: "serial" } } as const;
     const text = {
       qemu: () => formatCommand("qemu-system-x86_64", qemuArgs(machine, "kvm:tcg")),

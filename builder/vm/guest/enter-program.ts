@@ -31,6 +31,13 @@ const HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n
 export type Terminal = keyof typeof TERMINALS;
 const TERMINALS = { hvc0: [229, 0], console: [5, 1] } as const;
 
+export interface EnterOptions {
+  /** The terminal that takes the place of descriptors 0 to 2 and controls the session. */
+  readonly terminal?: Terminal;
+  /** Whether the root cannot be written: programs get folders for temporary files then. */
+  readonly readOnly: boolean;
+}
+
 /** Exit status when the command could not be started, as docker and shells have it. */
 const CANNOT_START = 125;
 const CANNOT_EXECUTE = 126;
@@ -42,14 +49,13 @@ const NOT_FOUND = 127;
  * descriptors 0 to 2 open. A list of system calls with exact bytes as arguments: nothing is quoted, parsed or expanded on
  * the way, and the image needs no shell.
  *
- * @param terminal The terminal that takes the place of these descriptors and controls the session.
  */
-export function enterProgram(process: GuestProcess, terminal?: Terminal): Buffer {
+export function enterProgram(process: GuestProcess, { terminal, readOnly }: EnterOptions): Buffer {
   const program = new SyscallProgram();
   resetSignals(program);
   program.call(SYS.setsid, []);
   enterRoot(program);
-  mountKernelFilesystems(program);
+  mountFilesystems(program, readOnly);
   if (terminal !== undefined) takeTerminal(program, terminal, process.user.uid);
   program.call(SYS.prlimit64, [0, RLIMIT_NOFILE, rlimit(OPEN_FILES), 0]);
   upLoopback(program);
@@ -77,7 +83,7 @@ function enterRoot(program: SyscallProgram): void {
 }
 
 /** The OCI runtime spec's default file systems and devices (config-linux.md). */
-function mountKernelFilesystems(program: SyscallProgram): void {
+function mountFilesystems(program: SyscallProgram, readOnly: boolean): void {
   const { NOSUID, NODEV, NOEXEC, RELATIME } = MountFlag;
   const mounts: [type: string, target: string, mode: number, flags: number, data: string][] = [
     ["proc", "/proc", 0o555, NOSUID | NODEV | NOEXEC, ""],
@@ -88,6 +94,8 @@ function mountKernelFilesystems(program: SyscallProgram): void {
     ["tmpfs", "/dev/shm", 0o1777, NOSUID | NODEV | NOEXEC, "mode=1777"],
     ["mqueue", "/dev/mqueue", 0o755, NOSUID | NODEV | NOEXEC, ""],
   ];
+  for (const target of readOnly ? ["/tmp", "/var/tmp", "/run"] : [])
+    mounts.push(["tmpfs", target, 0o1777, NOSUID | NODEV, target === "/run" ? "mode=755" : "mode=1777"]);
   for (const [type, target, mode, flags, data] of mounts) {
     program.call(SYS.mkdir, [cString(target), mode]);
     program.call(SYS.mount, [cString(type), cString(target), cString(type), flags, cString(data)]);

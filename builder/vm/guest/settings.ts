@@ -13,6 +13,8 @@ export interface GuestSettings {
   readonly endMark: string;
   /** Sizes of the pmem devices in bytes, metadata first. */
   readonly pmemSizes: readonly number[];
+  /** Whether the image itself is the root, without an overlay for writes. */
+  readonly readOnly: boolean;
   /** The block device for writes, as the guest calls it. */
   readonly scratch?: string;
   readonly hostname: string;
@@ -30,6 +32,7 @@ export function formatSettings(settings: GuestSettings): string {
     input: flag(settings.input),
     end_mark: settings.endMark,
     pmem_sizes: settings.pmemSizes.join(" "),
+    read_only: flag(settings.readOnly),
     scratch: settings.scratch ?? "",
     hostname: settings.hostname,
     halt: settings.halt,

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# shellcheck shell=dash disable=SC2154 # settings are sourced
+# shellcheck shell=dash disable=SC1091,SC2154 # the settings are sourced
 #
 # The guest's process 1, after /init (boot-program.ts) has mounted /proc, /sys, /dev, /rw and /cgroup and loaded the
 # modules. It mounts the image, starts the command (/guest/enter, enter-program.ts) with what the host gave it as
@@ -22,6 +22,7 @@
 #   input         1 when the host has input for the pipes
 #   end_mark      what follows the last byte of the command's output
 #   pmem_sizes    sizes of the image's devices in bytes, metadata first
+#   read_only     1 when the image itself is the root, without an overlay for writes
 #   scratch       block device for writes; empty for memory
 #   hostname      of the guest
 #   halt          how to end the guest: poweroff or reboot
@@ -70,19 +71,17 @@ find_port() {
 # Sets $devices to the pmem devices in the order in which the host defined them. Linux numbers virtio devices in bus
 # order; their pmem devices below them may come up in any order.
 find_devices() {
-  devices= sizes= number=0
+  devices='' sizes='' number=0
   while [ -e "/sys/bus/virtio/devices/virtio$number" ]; do
     for dir in "/sys/bus/virtio/devices/virtio$number"/ndbus*/region*/namespace*/block/*; do
-      [ -e "$dir/size" ] && [ -b "/dev/${dir##*/}" ] || continue
+      if [ ! -e "$dir/size" ] || [ ! -b "/dev/${dir##*/}" ]; then continue; fi
       read -r sectors <"$dir/size"
       devices="$devices /dev/${dir##*/}"
       sizes="$sizes $((sectors * 512))"
     done
     number=$((number + 1))
   done
-  # shellcheck disable=SC2086 # one word a device
-  set -- $pmem_sizes -- $sizes
-  [ $# -gt 1 ] && [ "$pmem_sizes" = "${sizes# }" ]
+  [ "$pmem_sizes" = "${sizes# }" ]
 }
 
 mount_image() {
@@ -100,6 +99,10 @@ mount_image() {
 }
 
 mount_root() {
+  if [ -n "$read_only" ]; then
+    error=$(mount -o move /image "$root" 2>&1) || die "moving the image to the root: $error"
+    return
+  fi
   if [ -n "$scratch" ]; then
     until_true test -b "$scratch" || die "no scratch disk $scratch"
     error=$(mount -t ext4 "$scratch" /rw 2>&1) || die "mounting the scratch disk: $error"
@@ -111,6 +114,7 @@ mount_root() {
 
 # The command, in a group of its own, without the control port.
 start() {
+  [ -z "$rows" ] || stty rows "$rows" cols "$columns"
   echo 0 >/cgroup/guest/cgroup.procs
   exec /guest/enter 3>&-
 }
@@ -153,10 +157,8 @@ if [ -n "$supervised" ] && [ -z "$tty" ]; then
   fi
   start <"$stdin" >/guest/out 2>/guest/err &
 else
-  if [ -n "$supervised" ]; then
-    terminal=/dev/hvc0
-    [ -z "$rows" ] || stty -F "$terminal" rows "$rows" cols "$columns"
-  fi
+  [ -z "$supervised" ] || terminal=/dev/hvc0
+  # shellcheck disable=SC2094 # a terminal is both
   start <"$terminal" >"$terminal" 2>&1 &
 fi
 command=$!

@@ -20,10 +20,12 @@ const ALWAYS: readonly Requirement[] = [
   { option: "CGROUPS", why: "the command's processes are ended together" },
   { option: "VIRTIO_PMEM", module: "virtio_pmem", why: "the image as memory of the host" },
   { option: "BLK_DEV_PMEM", module: "nd_pmem", why: "the image as memory of the host" },
+  { option: "ND_CLAIM", why: "the image as memory of the host" },
   { option: "FS_DAX", why: "file data is mapped, not copied" },
   { option: "EROFS_FS", module: "erofs", why: "the image" },
-  { option: "OVERLAY_FS", module: "overlay", why: "writes on top of the image" },
 ];
+
+const OVERLAY: Requirement = { option: "OVERLAY_FS", module: "overlay", why: "writes on top of the image" };
 
 const TRANSPORT: Readonly<Record<Needs["transport"], Requirement>> = {
   pci: { option: "VIRTIO_PCI", module: "virtio_pci", why: "the guest's devices" },
@@ -47,6 +49,8 @@ export interface Needs {
   readonly transport: "pci" | "mmio";
   /** A console and ports by virtio. */
   readonly channels: boolean;
+  /** Writes on top of the image. */
+  readonly overlay: boolean;
   /** A scratch disk for writes. */
   readonly scratch: boolean;
 }
@@ -59,6 +63,7 @@ export function requireKernel(kernel: GuestKernel, needs: Needs): readonly strin
   const wanted = [
     TRANSPORT[needs.transport],
     ...ALWAYS,
+    ...(needs.overlay ? [OVERLAY] : []),
     ...(needs.channels ? [CHANNELS] : []),
     ...(needs.scratch ? SCRATCH : []),
   ];
