@@ -7,6 +7,7 @@ import { type Answer, discard, header, networkError, send } from "./http.ts";
 import type { Connection } from "./login.ts";
 import { Attempts, PassingError, type RetryPolicy } from "./retry.ts";
 import { statusError } from "./status.ts";
+import { receivedYoung } from "./young-buffers.ts";
 
 /** What is fetched. */
 export interface BlobRequest {
@@ -137,6 +138,7 @@ async function* pass(
       const fresh = skip === 0 ? value : value.subarray(skip);
       skip = 0;
       check.add(fresh);
+      receivedYoung(fresh.length);
       onProgress?.(check.received);
       yield fresh;
     }
