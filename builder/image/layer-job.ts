@@ -1,5 +1,5 @@
 /** The conversion of one layer of an image, the same on the main thread and in a worker. */
-import { type BlobOptions, type LayerRecord, recordKey, type Store } from "../../blobd/store/index.ts";
+import { type BlobOptions, type LayerRecord, recordKey, type Store, StoreError } from "../../blobd/store/index.ts";
 import type { Tree } from "../../formats/tree/index.ts";
 import { buildLayer, type ConvertedLayer, convertLayer, type LayerOptions, layerKey } from "../layer/index.ts";
 import { type LayerInfo, type LayerOrigin, openLayer, walkDirectory } from "../sources/index.ts";
@@ -89,7 +89,7 @@ async function convertBytes(
     onProgress: (bytes) => observer.progress("converting", bytes),
     retry: { onRetry: (reason) => observer.retry(reason) },
   });
-  return await convertLayer(store, input, job.layer.compression, job.options, limitsOf(job));
+  return await limited(job, (limits) => convertLayer(store, input, job.layer.compression, job.options, limits));
 }
 
 /** A directory has no bytes to know it by: it is read every time, and its result is known by what came out. */
@@ -102,8 +102,11 @@ async function convertDirectory(
   const { spec } = job.origin;
   if (spec.kind !== "dir") throw new Error(`a ${spec.kind} source gave a layer without a digest`);
   observer.progress("converting", 0);
-  const converted = await buildLayer(store, job.options, limitsOf(job), (sink, drain) =>
-    walkDirectory(spec.path, sink, { signal, drain, onProgress: (bytes) => observer.progress("converting", bytes) }),
+  const onProgress = (bytes: number) => observer.progress("converting", bytes);
+  const converted = await limited(job, (limits) =>
+    buildLayer(store, job.options, limits, (sink, drain) =>
+      walkDirectory(spec.path, sink, { signal, drain, onProgress }),
+    ),
   );
   const record = layerRecord(`sha256:${converted.meta.digestHex}`, undefined, converted);
   const key = recordKey({ kind: "directory", meta: converted.meta.digestHex });
@@ -123,6 +126,14 @@ function layerRecord(layerDigest: string, diffId: string | undefined, converted:
   };
 }
 
-function limitsOf(job: LayerJob): BlobOptions {
-  return job.maxBlobBytes === undefined ? {} : { maxBytes: job.maxBlobBytes };
+/** Runs a conversion with the job's limit, and tells of that limit what it means here. */
+async function limited<T>({ maxBlobBytes }: LayerJob, convert: (limits: BlobOptions) => Promise<T>): Promise<T> {
+  if (maxBlobBytes === undefined) return await convert({});
+  try {
+    return await convert({ maxBytes: maxBlobBytes });
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.code !== "ERR_STORE_LIMIT") throw error;
+    const message = `takes more than ${maxBlobBytes} bytes on the disk, the limit that was set for a layer`;
+    throw new StoreError("ERR_STORE_LIMIT", error.path, message, error);
+  }
 }

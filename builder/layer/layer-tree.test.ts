@@ -172,6 +172,8 @@ test("what a layer may ask of memory: inodes, text, long names and link targets"
   assert.throws(() => layer(`f ${n}n/f`), /a name in it has 256 bytes/);
   layer(`l a -> ${"t".repeat(4095)}`);
   assert.throws(() => layer(`l a -> ${"t".repeat(4096)}`), /its link target has 4096 bytes, Linux takes 4095/);
+  layer(`f ${"a/".repeat(2047)}f`);
+  assert.throws(() => layer(`f ${"a/".repeat(2048)}`), /: it has 4096 bytes, Linux takes 4095/);
 });
 
 test("merge: whiteouts, opaque directories, and metadata of the topmost layer that names a directory", () => {
