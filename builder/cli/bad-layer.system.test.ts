@@ -94,10 +94,10 @@ describe("broken archives", { concurrency: 3 }, () => {
 describe("bombs", { concurrency: 1 }, () => {
   const zeros = gzipSync(Buffer.alloc(64 * MIB));
 
-  test("10 GiB of zeros in a file are a hole, and take no memory", async (t) => {
-    const size = 160 * 64 * MIB;
+  test("4 GiB of zeros in a file are a hole, and take no memory", async (t) => {
+    const size = 64 * 64 * MIB;
     const start = gzipSync(Buffer.concat([pax([["size", String(size)]]), header({ name: "zeros" })]));
-    const result = await convert([start, ...Array<Buffer>(160).fill(zeros), gzipSync(END_MARK)], "--json");
+    const result = await convert([start, ...Array<Buffer>(64).fill(zeros), gzipSync(END_MARK)], "--json");
     assert.equal(result.status, 0, result.stderr);
     t.diagnostic(`peak ${Math.round(result.peakBytes / MIB)} MiB, ${result.seconds.toFixed(1)} s`);
     assert.ok(result.peakBytes < MAX_PEAK, `${result.peakBytes} bytes of memory`);
