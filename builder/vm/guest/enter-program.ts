@@ -82,6 +82,9 @@ function enterRoot(program: SyscallProgram): void {
   program.call(SYS.chdir, [cString("/")], failing("entering the image"));
 }
 
+/** Without these, programs fail in ways that nobody understands; a read-only image may lack the folders. */
+const REQUIRED: ReadonlySet<string> = new Set(["/proc", "/sys", "/dev"]);
+
 /** The OCI runtime spec's default file systems and devices (config-linux.md). */
 function mountFilesystems(program: SyscallProgram, readOnly: boolean): void {
   const { NOSUID, NODEV, NOEXEC, RELATIME } = MountFlag;
@@ -98,7 +101,8 @@ function mountFilesystems(program: SyscallProgram, readOnly: boolean): void {
     mounts.push(["tmpfs", target, 0o1777, NOSUID | NODEV, target === "/run" ? "mode=755" : "mode=1777"]);
   for (const [type, target, mode, flags, data] of mounts) {
     program.call(SYS.mkdir, [cString(target), mode]);
-    program.call(SYS.mount, [cString(type), cString(target), cString(type), flags, cString(data)]);
+    const args = [cString(type), cString(target), cString(type), flags, cString(data)];
+    program.call(SYS.mount, args, REQUIRED.has(target) ? failing(`mounting ${target}`) : "ignore");
   }
   program.call(SYS.umask, [0]);
   for (const [name, minor] of Object.entries(MEMORY_DEVICES)) makeDevice(program, name, 1, minor);
