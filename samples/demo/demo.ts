@@ -1,5 +1,6 @@
 /**
- * The demo's second half: a registry on loopback, the image pushed into it, converted by `erofsify`, mounted, and shown.
+ * The demo's second half: a registry on loopback, the image pushed into it, converted by `erofsify`, mounted, shown, and run in
+ * a guest of the lab's QEMU and kernel.
  * The first half (packages, the image itself) is shell: run.sh.
  */
 import { spawnSync } from "node:child_process";
@@ -7,7 +8,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { pushImage, startRegistry } from "../../builder/testkit/index.ts";
+import { guestEnvironment, pushImage, startRegistry } from "../../builder/testkit/index.ts";
 
 const CLI = fileURLToPath(new URL("../../builder/cli/main.js", import.meta.url));
 
@@ -25,6 +26,14 @@ function show(title: string, command: string, ...args: string[]): void {
 
 const erofsify = (title: string, ...args: string[]) => show(title, process.execPath, CLI, ...args);
 const shell = (title: string, script: string) => show(title, "sh", "-c", script);
+
+/** Shown by a shell of the image, in the guest. */
+const IN_GUEST = `. /etc/os-release
+echo "hello from $PRETTY_NAME on Linux $(uname -r), as $(id -un) in $(pwd)"
+echo "the image: $(grep erofs /proc/1/mounts)"
+grep ^Cached /proc/meminfo
+echo "read $(find / -xdev -type f -exec cat {} + | wc -c) bytes, all of the image"
+grep ^Cached /proc/meminfo`;
 
 const [layout] = process.argv.slice(2);
 if (layout === undefined) throw new Error("usage: demo.js LAYOUT (run samples/demo/run.sh)");
@@ -66,6 +75,17 @@ try {
   shell(
     "fsck.erofs agrees",
     `ls -ls ${join(work, "demo.erofs")}; fsck.erofs ${join(work, "demo.erofs")} && echo "fsck.erofs: no error found"`,
+  );
+  Object.assign(process.env, await guestEnvironment());
+  erofsify(
+    "Run it in a microVM: its files are memory of the guest, mapped from the host's page cache",
+    "run",
+    "--timings",
+    image,
+    "--",
+    "sh",
+    "-c",
+    IN_GUEST,
   );
 } finally {
   if (mounted) spawnSync(process.execPath, [CLI, "umount", mountpoint]);
