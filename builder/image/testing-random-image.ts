@@ -1,6 +1,8 @@
 /** Random images for tests: layers as archive entries, and the tree that a sound unpacker makes of them. */
+
 import { createHash } from "node:crypto";
 import { type ByteString, escapeBytes } from "../../formats/bytes/index.ts";
+import { Random } from "../../formats/bytes/testing.ts";
 import type { TarEntry, TreeDescription } from "../testkit/index.ts";
 
 /** One inode of the model. Hard links are one object under several names. */
@@ -36,31 +38,6 @@ const NAMES = ["a", "b", "c", "d", "e", "lib", "x.y", "\xe9\xff", "new\nline", "
 /** Around every boundary of block, unit and huge page; the last but one is two whole units. */
 const SIZES = [0, 1, 5, 4095, 4096, 4097, 9000, 70_000, 2097151, 2097152, 2097153, 4194304, 4194305];
 const TIMES = [0n, 1n, -1n, -NANOS, -NANOS - 1n, 1_700_000_000n * NANOS, 5_000_000_000n * NANOS + 7n];
-
-/** A small fast generator (mulberry32): equal seeds give equal images. */
-class Random {
-  private state: number;
-
-  constructor(seed: number) {
-    this.state = seed >>> 0;
-  }
-
-  below(limit: number): number {
-    this.state = (this.state + 0x6d2b79f5) >>> 0;
-    let t = this.state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 0x1_0000_0000) * limit);
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent;
-  }
-
-  of<T>(choices: readonly T[]): T {
-    return choices[this.below(choices.length)] as T;
-  }
-}
 
 /** An image of one to four layers, and its tree. */
 export function randomImage(seed: number): RandomImage {

@@ -3,22 +3,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
+import { Random } from "../../formats/bytes/testing.ts";
 import { buildTar, run, tempDir, writeOciLayout } from "../testkit/index.ts";
 import { openLayer, parseSource, releaseImage, resolveImage, SourceError } from "./index.ts";
 
 const SEED = 20261125;
 const RUNS = 500;
-
-/** mulberry32: the same numbers on every run. */
-function randomNumbers(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
 
 /** Offsets of the bytes that are no layer data: headers, documents, and the first blocks of everything else. */
 function interesting(archive: Buffer): number[] {
@@ -35,7 +25,7 @@ test("damaged image archives are read rightly or refused with a SourceError", as
   const dir = tempDir();
   const tars = ["one", "two"].map((name) => buildTar([{ name, content: name }]));
   await writeOciLayout(join(dir, "edge"), "edge", tars, { Cmd: ["x"], Labels: { a: "b" } });
-  const random = randomNumbers(SEED);
+  const random = new Random(SEED);
   for (const kind of ["docker-archive", "oci-archive"]) {
     const whole = join(dir, `${kind}.tar`);
     await run("skopeo", [
@@ -50,10 +40,11 @@ test("damaged image archives are read rightly or refused with a SourceError", as
     const outcomes = new Map<string, number>();
     for (let i = 0; i < RUNS; i++) {
       const damaged = Buffer.from(bytes);
-      for (let flips = 1 + random(3); flips > 0; flips--) damaged[targets[random(targets.length)]!] = random(256);
-      const cut = random(8) === 0 ? damaged.subarray(0, random(damaged.length)) : damaged;
+      for (let flips = 1 + random.below(3); flips > 0; flips--)
+        damaged[targets[random.below(targets.length)]!] = random.below(256);
+      const cut = random.below(8) === 0 ? damaged.subarray(0, random.below(damaged.length)) : damaged;
       const file = join(dir, `damaged-${kind}`);
-      writeFileSync(file, random(10) === 0 ? gzipSync(cut, { level: 1 }) : cut);
+      writeFileSync(file, random.below(10) === 0 ? gzipSync(cut, { level: 1 }) : cut);
       const outcome = await tryToRead(`${kind}:${file}`);
       outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
     }

@@ -27,6 +27,7 @@ import {
   S_IFDIR,
   S_IFIFO,
   S_IFLNK,
+  S_IFMT,
   S_IFREG,
   S_IFSOCK,
   type Tree,
@@ -111,7 +112,7 @@ function* walkByPath(tree: Tree): Generator<readonly [ByteString, Inode], void, 
   }
 }
 
-const TYPE_CHARS = new Map([
+const TYPE_LETTERS = new Map([
   [S_IFREG, "-"],
   [S_IFDIR, "d"],
   [S_IFLNK, "l"],
@@ -121,8 +122,13 @@ const TYPE_CHARS = new Map([
   [S_IFSOCK, "s"],
 ]);
 
+/** The letter of a file type, as ls(1) shows it: `-` for a regular file, `d` for a directory. */
+export function typeLetter(mode: number): string {
+  return TYPE_LETTERS.get(mode & S_IFMT) ?? "?";
+}
+
 function columns(inode: Inode, nlink: number): string {
-  const mode = (TYPE_CHARS.get(inode.type) ?? "?") + (inode.mode & 0o7777).toString(8).padStart(4, "0");
+  const mode = typeLetter(inode.mode) + (inode.mode & 0o7777).toString(8).padStart(4, "0");
   const size = inode.type === S_IFLNK ? inode.target.length : inode.size;
   const mtime = `${inode.mtimeSeconds}.${inode.mtimeNanos.toString().padStart(9, "0")}`;
   const isDevice = inode.type === S_IFCHR || inode.type === S_IFBLK;

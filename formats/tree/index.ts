@@ -1,5 +1,5 @@
 /** The file tree that every reader fills and every writer takes: inodes, data extents, and a layer's marks. */
-export { type DumpOptions, dumpTree } from "./dump.ts";
+export { type DumpOptions, dumpTree, typeLetter } from "./dump.ts";
 export {
   BLOCK_SIZE,
   type BlobRef,

@@ -1,6 +1,6 @@
 import { type ByteString, escapeBytes, fromText } from "../../../formats/bytes/index.ts";
 import type { ErofsInode, ErofsReader } from "../../../formats/erofs/index.ts";
-import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } from "../../../formats/tree/index.ts";
+import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, typeLetter } from "../../../formats/tree/index.ts";
 import { table, writeLines } from "../ui/output.ts";
 import { type ImageOptions, withImage } from "./open.ts";
 
@@ -62,16 +62,6 @@ function sizeOrDevice(inode: ErofsInode): string {
     : String(inode.size);
 }
 
-const TYPE_LETTERS = new Map([
-  [S_IFREG, "-"],
-  [S_IFDIR, "d"],
-  [S_IFLNK, "l"],
-  [S_IFCHR, "c"],
-  [S_IFBLK, "b"],
-  [S_IFIFO, "p"],
-  [S_IFSOCK, "s"],
-]);
-
 /** Mode as ls(1) shows it: `drwxr-sr-x`. */
 function modeText(mode: number): string {
   const letters = [0o400, 0o200, 0o100, 0o040, 0o020, 0o010, 0o004, 0o002, 0o001].map((bit, i) =>
@@ -83,5 +73,5 @@ function modeText(mode: number): string {
   special(0o4000, 2, "s");
   special(0o2000, 5, "s");
   special(0o1000, 8, "t");
-  return (TYPE_LETTERS.get(mode & 0o170000) ?? "?") + letters.join("");
+  return typeLetter(mode) + letters.join("");
 }

@@ -1,5 +1,6 @@
 import { type ByteSource, type ByteString, FormatError } from "../../bytes/index.ts";
 import { BLOCK_SIZE } from "../../tree/index.ts";
+import { fileTypeOf } from "../file-type.ts";
 import { Dirent } from "../format.ts";
 import {
   Budget,
@@ -8,7 +9,6 @@ import {
   dirBlockCount,
   ErofsInode,
   type ErofsReader,
-  fileTypeOf,
   type Image,
   MAX_DIRENTS,
   openErofs,

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Random } from "../../bytes/testing.ts";
 import { writeErofs } from "../writer/index.ts";
 import { damage } from "./damage.ts";
 import { exercise } from "./exercise.ts";
-import { Random, randomTree } from "./random-tree.ts";
+import { randomTree } from "./random-tree.ts";
 
 const IMAGES = [3, 14, 159, 2653].map((seed) =>
   Buffer.from(writeErofs(randomTree(seed, 150), { layout: "devices" }).meta),

@@ -1,5 +1,5 @@
 /** Damage to images, for tests. */
-import type { Random } from "./random-tree.ts";
+import type { Random } from "../../bytes/testing.ts";
 import { open } from "./test-images.ts";
 
 /** Values that tend to break arithmetic. */

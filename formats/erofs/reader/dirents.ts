@@ -1,27 +1,6 @@
 import { type ByteString, FormatError, getU53 } from "../../bytes/index.ts";
-import {
-  BLOCK_SIZE,
-  S_IFBLK,
-  S_IFCHR,
-  S_IFDIR,
-  S_IFIFO,
-  S_IFLNK,
-  S_IFMT,
-  S_IFREG,
-  S_IFSOCK,
-} from "../../tree/index.ts";
-import {
-  Dirent,
-  FT_BLKDEV,
-  FT_CHRDEV,
-  FT_DIR,
-  FT_FIFO,
-  FT_REG_FILE,
-  FT_SOCK,
-  FT_SYMLINK,
-  FT_UNKNOWN,
-  NAME_LEN,
-} from "../format.ts";
+import { BLOCK_SIZE } from "../../tree/index.ts";
+import { Dirent, NAME_LEN } from "../format.ts";
 import { flatBlockOffset } from "./flat.ts";
 import type { Image } from "./image.ts";
 import type { ErofsInode } from "./inode.ts";
@@ -203,26 +182,4 @@ export function requireOrder(previous: ByteString, name: ByteString, offset: num
     offset,
     previous === name ? "the name comes twice" : "the name is out of byte order",
   );
-}
-
-/** The FT_… that belongs to a mode. */
-export function fileTypeOf(mode: number): number {
-  switch (mode & S_IFMT) {
-    case S_IFREG:
-      return FT_REG_FILE;
-    case S_IFDIR:
-      return FT_DIR;
-    case S_IFCHR:
-      return FT_CHRDEV;
-    case S_IFBLK:
-      return FT_BLKDEV;
-    case S_IFIFO:
-      return FT_FIFO;
-    case S_IFSOCK:
-      return FT_SOCK;
-    case S_IFLNK:
-      return FT_SYMLINK;
-    default:
-      return FT_UNKNOWN;
-  }
 }

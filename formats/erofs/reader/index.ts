@@ -1,5 +1,5 @@
 /** Reading EROFS images. */
-export { DirBlock, type DirEntry, dirBlockCount, fileTypeOf } from "./dirents.ts";
+export { DirBlock, type DirEntry, dirBlockCount } from "./dirents.ts";
 export { chunkArray, type ErofsExtent, mapExtents, PRIMARY_DEVICE } from "./extents.ts";
 export { inlineTail } from "./flat.ts";
 export { Budget, type Image } from "./image.ts";

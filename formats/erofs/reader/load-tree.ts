@@ -10,7 +10,8 @@ import {
   S_IFREG,
   type Tree,
 } from "../../tree/index.ts";
-import { DirBlock, dirBlockCount, fileTypeOf, requireOrder } from "./dirents.ts";
+import { fileTypeOf } from "../file-type.ts";
+import { DirBlock, dirBlockCount, requireOrder } from "./dirents.ts";
 import { chunkArray, mapExtents, PRIMARY_DEVICE } from "./extents.ts";
 import { flatContent, inlineTail } from "./flat.ts";
 import { Budget, type Image } from "./image.ts";

@@ -20,11 +20,11 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { type ByteSource, bytesSource } from "../../bytes/index.ts";
+import { Random } from "../../bytes/testing.ts";
 import { dumpTree, type Inode, S_IFREG, type Tree } from "../../tree/index.ts";
 import { checkErofs } from "../check/index.ts";
 import { damage } from "./damage.ts";
 import { exercise } from "./exercise.ts";
-import { Random } from "./random-tree.ts";
 import { openErofs, readFileRange } from "./reader.ts";
 import { treeOfDirectory } from "./test-directories.ts";
 

@@ -1,4 +1,5 @@
 /** Random trees for property tests, from a seed. */
+import { Random } from "../../bytes/testing.ts";
 import {
   type BlobRef,
   type Extent,
@@ -16,37 +17,6 @@ import {
 } from "../../tree/index.ts";
 import { isMisreadAfter } from "../writer/index.ts";
 
-/** A small fast generator (mulberry32): equal seeds give equal runs. */
-export class Random {
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-  }
-
-  /** A number from 0 up to, not including, `limit`. */
-  below(limit: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let t = this.#state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 0x1_0000_0000) * limit);
-  }
-
-  chance(percent: number): boolean {
-    return this.below(100) < percent;
-  }
-
-  of<T>(choices: readonly T[]): T {
-    return choices[this.below(choices.length)]!;
-  }
-
-  /** A string of bytes, of 1 to `maxLength`. */
-  bytes(maxLength: number, alphabet: string): string {
-    return Array.from({ length: 1 + this.below(maxLength) }, () => alphabet[this.below(alphabet.length)]!).join("");
-  }
-}
-
 const ALL_BYTES = Array.from({ length: 255 }, (_, i) => String.fromCharCode(i + 1)).join("");
 const NAME_BYTES = ALL_BYTES.replace("/", "");
 const BLOBS: readonly BlobRef[] = [
@@ -63,7 +33,7 @@ export function randomTree(seed: number, maxInodes: number): Tree {
   const files: Inode[] = [];
   for (let left = random.below(maxInodes); left > 0; left--) {
     const parent = random.of(random.chance(50) ? directories : directories.slice(-5)).children!;
-    const name = random.chance(80) ? random.bytes(20, "abcxyz.-_0") : random.bytes(255, NAME_BYTES);
+    const name = random.chance(80) ? random.word(20, "abcxyz.-_0") : random.word(255, NAME_BYTES);
     if (name === "." || name === ".." || parent.has(name)) continue;
     const inode = random.chance(10) && files.length > 0 ? random.of(files) : randomInode(random);
     parent.set(name, inode);
@@ -95,7 +65,7 @@ function randomInode(random: Random): Inode {
       else addExtents(random, inode);
       break;
     case S_IFLNK:
-      inode.target = random.bytes(random.chance(90) ? 60 : 4095, ALL_BYTES);
+      inode.target = random.word(random.chance(90) ? 60 : 4095, ALL_BYTES);
       break;
     case S_IFCHR:
     case S_IFBLK:
@@ -116,14 +86,14 @@ function decorate(random: Random, inode: Inode): Inode {
   if (random.chance(10)) setXattr(inode, "security.capability", "\x01\0\0\x02\xff\0");
   while (random.chance(10)) {
     const prefix = random.of(["user.", "trusted.", "security."]);
-    setXattr(inode, prefix + random.bytes(30, ALL_BYTES), random.bytes(random.chance(90) ? 20 : 3000, ALL_BYTES));
+    setXattr(inode, prefix + random.word(30, ALL_BYTES), random.word(random.chance(90) ? 20 : 3000, ALL_BYTES));
   }
   if (random.chance(5)) setXattr(inode, "system.posix_acl_access", "\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff");
   return inode;
 }
 
 function addInlineData(random: Random, inode: Inode): void {
-  const content = random.bytes(random.chance(80) ? 300 : 9000, ALL_BYTES);
+  const content = random.word(random.chance(80) ? 300 : 9000, ALL_BYTES);
   inode.inlineData = Buffer.from(content, "latin1");
   inode.size = content.length;
 }

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bytesSource } from "../../bytes/index.ts";
+import { Random } from "../../bytes/testing.ts";
 import { BLOCK_SIZE, dumpTree, HOLE, type Inode, S_IFREG, type Tree } from "../../tree/index.ts";
 import { checkErofs } from "../check/index.ts";
 import { writeErofs } from "../writer/index.ts";
-import { Random, randomTree } from "./random-tree.ts";
+import { randomTree } from "./random-tree.ts";
 import { openErofs, readFileRange } from "./reader.ts";
 
 const SEEDS = Array.from({ length: 60 }, (_, i) => i * 7919 + 13);

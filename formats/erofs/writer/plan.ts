@@ -1,27 +1,7 @@
 import { type ByteString, escapeBytes } from "../../bytes/index.ts";
-import {
-  type Inode,
-  S_IFBLK,
-  S_IFCHR,
-  S_IFDIR,
-  S_IFIFO,
-  S_IFLNK,
-  S_IFREG,
-  S_IFSOCK,
-  type Tree,
-} from "../../tree/index.ts";
-import {
-  DATALAYOUT_FLAT_PLAIN,
-  FT_BLKDEV,
-  FT_CHRDEV,
-  FT_DIR,
-  FT_FIFO,
-  FT_REG_FILE,
-  FT_SOCK,
-  FT_SYMLINK,
-  FT_UNKNOWN,
-  NAME_LEN,
-} from "../format.ts";
+import type { Inode, Tree } from "../../tree/index.ts";
+import { fileTypeOf } from "../file-type.ts";
+import { DATALAYOUT_FLAT_PLAIN, FT_DIR, FT_UNKNOWN, NAME_LEN } from "../format.ts";
 import { ErofsWriteError } from "./errors.ts";
 import type { XattrEntry } from "./xattrs.ts";
 
@@ -77,27 +57,6 @@ const MAX_PATH_PARTS = 64;
 const NO_NAMES: readonly ByteString[] = [];
 const NO_ITEMS: readonly Item[] = [];
 const NO_XATTRS: readonly XattrEntry[] = [];
-
-function fileTypeOf(type: number): number {
-  switch (type) {
-    case S_IFREG:
-      return FT_REG_FILE;
-    case S_IFDIR:
-      return FT_DIR;
-    case S_IFLNK:
-      return FT_SYMLINK;
-    case S_IFCHR:
-      return FT_CHRDEV;
-    case S_IFBLK:
-      return FT_BLKDEV;
-    case S_IFIFO:
-      return FT_FIFO;
-    case S_IFSOCK:
-      return FT_SOCK;
-    default:
-      return FT_UNKNOWN;
-  }
-}
 
 /**
  * The tree's inodes in the order of writing: the root, then, directory by directory in pre-order, each directory's

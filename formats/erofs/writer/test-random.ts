@@ -1,5 +1,7 @@
 /** Random trees for property tests; the same seed gives the same tree. */
+
 import type { ByteString } from "../../bytes/index.ts";
+import { Random } from "../../bytes/testing.ts";
 import {
   BLOCK_SIZE,
   type Extent,
@@ -15,32 +17,6 @@ import {
 } from "../../tree/index.ts";
 import { isMisreadAfter } from "./chunks.ts";
 import { BlobsInMemory, noise, posixAcl, type Sample, USUAL_TIME } from "./test-trees.ts";
-
-/** mulberry32: 32 bits of state, good enough to vary trees. */
-export class Random {
-  #state: number;
-  constructor(seed: number) {
-    this.#state = seed;
-  }
-  /** An integer from 0 up to, not including, `bound`. */
-  below(bound: number): number {
-    this.#state = (this.#state + 0x6d2b79f5) | 0;
-    let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return Math.floor((((t ^ (t >>> 14)) >>> 0) / 2 ** 32) * bound);
-  }
-  pick<T>(choices: readonly T[]): T {
-    return choices[this.below(choices.length)]!;
-  }
-  chance(percent: number): boolean {
-    return this.below(100) < percent;
-  }
-  bytes(length: number, first = 1, last = 255): ByteString {
-    let bytes = "";
-    for (let i = 0; i < length; i++) bytes += String.fromCharCode(first + this.below(last - first + 1));
-    return bytes;
-  }
-}
 
 /** A tree of up to about 300 inodes over three blobs. */
 export function randomSample(seed: number): Sample {
@@ -76,7 +52,7 @@ class Generator {
       const name = random.bytes(longNames ? 200 + random.below(56) : 1 + random.below(12)).replaceAll("/", "_");
       if (name === "." || name === ".." || dir.children!.has(name)) continue;
       if (this.#linkable.length > 0 && random.chance(5)) {
-        dir.children!.set(name, random.pick(this.#linkable));
+        dir.children!.set(name, random.of(this.#linkable));
         continue;
       }
       this.#left--;
@@ -89,7 +65,7 @@ class Generator {
 
   #nonDirectory(): Inode {
     const random = this.#random;
-    const type = random.pick([S_IFREG, S_IFREG, S_IFREG, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO]);
+    const type = random.of([S_IFREG, S_IFREG, S_IFREG, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO]);
     const inode = new Inode(type | random.below(0o10000));
     if (type === S_IFREG) this.#giveContent(inode);
     else if (type === S_IFLNK) inode.target = random.bytes(1 + random.below(random.chance(10) ? 4095 : 80));
@@ -109,7 +85,7 @@ class Generator {
     }
     const extents: Extent[] = [];
     let blocks = 0;
-    for (let i = random.pick([0, 1, 1, 1, 2, 5, 20]); i > 0; i--) {
+    for (let i = random.of([0, 1, 1, 1, 2, 5, 20]); i > 0; i--) {
       const extent = this.#extent();
       const previous = extents.findLast(({ blob }) => blob !== HOLE);
       if (previous !== undefined && isMisreadAfter(previous, extent)) continue;
@@ -117,14 +93,14 @@ class Generator {
       blocks += extent.blocks;
     }
     inode.extents = extents;
-    inode.size = blocks === 0 ? 0 : blocks * BLOCK_SIZE - random.pick([0, 1, random.below(BLOCK_SIZE)]);
+    inode.size = blocks === 0 ? 0 : blocks * BLOCK_SIZE - random.of([0, 1, random.below(BLOCK_SIZE)]);
   }
 
   #extent(): Extent {
     const random = this.#random;
     const blocks = random.chance(50) ? 2 ** random.below(5) : 1 + random.below(20);
     if (random.chance(20)) return { blob: HOLE, startBlock: 0, blocks };
-    const stored = random.pick(this.#stored);
+    const stored = random.of(this.#stored);
     return { ...stored, startBlock: stored.startBlock + random.below(stored.blocks - blocks + 1), blocks };
   }
 
@@ -136,7 +112,7 @@ class Generator {
     inode.gid = random.chance(80) ? 0 : random.below(70_000);
     const count = random.chance(75) ? 0 : random.below(12);
     for (let i = 0; i < count; i++) {
-      const [name, value] = random.chance(60) ? random.pick(this.#xattrPool) : this.#newXattr();
+      const [name, value] = random.chance(60) ? random.of(this.#xattrPool) : this.#newXattr();
       if (isAllowed(name, inode.type)) setXattr(inode, name, value);
     }
     return inode;
@@ -149,7 +125,7 @@ class Generator {
         "system.posix_acl_access",
         posixAcl([1, random.below(8), 0xffffffff], [4, 4, 0xffffffff], [32, 0, 0xffffffff]),
       ];
-    const prefix = random.pick(["user.", "trusted.", "security."]);
+    const prefix = random.of(["user.", "trusted.", "security."]);
     const name = random.bytes(1 + random.below(30), 0x61, 0x7a);
     return [prefix + name, random.bytes(random.below(random.chance(5) ? 9000 : 60), 0)];
   }
