@@ -24,7 +24,7 @@ export async function run(target: string, options: CheckOptions): Promise<void> 
   await withImage(target, options, async (image) => {
     // Ours, by the tags that are digests, must keep what our writer promises beyond the format.
     const strict = image.reader.devices.length > 0 && image.reader.devices.every(({ tag }) => DIGEST.test(tag));
-    const { problems, problemCount, stats } = checkErofs(image.meta, { strict });
+    const { problems, problemCount, stats } = checkErofs(image.meta, { strict, content: strict });
     const blobs = options.digests ? await checkBlobs(image) : checkBlobSizes(image);
     if (options.json) await writeLines([JSON.stringify({ problems, blobProblems: blobs, statistics: stats }, null, 2)]);
     else {

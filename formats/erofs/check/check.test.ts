@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { bytesSource } from "../../bytes/index.ts";
 import { BLOCK_SIZE, HOLE, newWhiteout, setXattr } from "../../tree/index.ts";
+import { InodeCompact } from "../format.ts";
 import {
   blob,
   dir,
@@ -55,6 +56,20 @@ function check(image: Buffer, strict = true) {
 
 test("a written image has no problem", () => {
   assert.deepEqual(check(sample()).problems, []);
+});
+
+test("any change of the metadata shows by the UUID", () => {
+  const image = sample();
+  const checkAll = () => checkErofs(bytesSource(image), { strict: true, content: true }).problems;
+  assert.deepEqual(checkAll(), []);
+  // The owner of a file, beyond the block that the checksum covers: nothing else tells that it was another.
+  const owner = at(image, "/big/entry-599") + InodeCompact.at.uid;
+  image.writeUInt16LE(4711, owner);
+  assert.deepEqual(check(image).problems, []);
+  const [problem, ...others] = checkAll();
+  assert.deepEqual(others, []);
+  assert.equal(problem?.field, "erofs_super_block.uuid");
+  assert.match(problem?.detail ?? "", /found [0-9a-f]{32}, the metadata has [0-9a-f]{32}: some of it has changed/);
 });
 
 test("statistics count what the sample holds", () => {

@@ -14,6 +14,7 @@ import {
   openErofs,
 } from "../reader/index.ts";
 import { Claims } from "./claims.ts";
+import { checkContent } from "./content.ts";
 import { checkHeader } from "./header.ts";
 import { InodeChecker } from "./inodes.ts";
 import { type CheckProblem, type Place, Problems } from "./problems.ts";
@@ -25,6 +26,11 @@ export interface CheckOptions {
    * in every reserved byte, devices with digest, size and place, a true inode count.
    */
   readonly strict?: boolean;
+  /**
+   * Also take the metadata's digest and compare it with the UUID, which this project's writer made of it: every change
+   * shows. For images with a device table; in a flat one the digests of the blobs are not at hand.
+   */
+  readonly content?: boolean;
   /** Problems listed at most; 100 unless told otherwise. Those beyond are only counted. */
   readonly maxProblems?: number;
 }
@@ -51,6 +57,7 @@ export function checkErofs(source: ByteSource, options: CheckOptions = {}): Chec
   const problems = new Problems(options.maxProblems ?? DEFAULT_MAX_PROBLEMS);
   const reader = problems.attempt(null, () => openErofs(source, { verifyChecksum: false }));
   const stats = reader === undefined ? null : new Checker(reader.image, problems, options.strict === true).run();
+  if (reader !== undefined && options.content) checkContent(reader.image, problems);
   return { problems: problems.list, problemCount: problems.count, stats };
 }
 

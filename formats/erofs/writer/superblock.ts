@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import type { BlobRef } from "../../tree/index.ts";
+import { contentUuid } from "../content-uuid.ts";
 import { superBlockChecksum } from "../crc32c.ts";
 import {
   BLOCK_SIZE_BITS,
@@ -75,16 +75,14 @@ export function writeDeviceTable(meta: Buffer, blobs: readonly BlobRef[], blobBa
 }
 
 /**
- * Gives a finished image its UUID, taken from sha256 of the image and the blobs' digests (RFC 9562, version 8), and its
- * checksum.
+ * Gives a finished image its UUID, taken from its content, and its checksum.
  * @returns the UUID as text
  */
 export function seal(meta: Uint8Array, blobs: readonly BlobRef[]): string {
-  const hash = createHash("sha256").update(meta);
-  for (const { digestHex } of blobs) hash.update(digestHex);
-  const uuid = hash.digest().subarray(0, 16);
-  uuid[6] = (uuid[6]! & 0x0f) | 0x80;
-  uuid[8] = (uuid[8]! & 0x3f) | 0x80;
+  const uuid = contentUuid(
+    [meta],
+    blobs.map(({ digestHex }) => digestHex),
+  );
   const sb = SuperBlock.view(meta, SUPER_OFFSET);
   sb.uuid = uuid;
   sb.checksum = superBlockChecksum(meta);
