@@ -22,11 +22,25 @@ export const ZSTD_WINDOW_LOG_MAX = 27;
 export const SIZES: Sizes = { inputBytes: 1 << 20, outputBytes: 1 << 20 };
 
 /**
+ * The engine for gzip. `EROFSIFY_GZIP` (`isal` or `zlib`) decides where the caller does not, for comparisons and for
+ * those who trust a C library less; else it is ISA-L where it is installed.
+ * @throws Error for another value of `EROFSIFY_GZIP`.
+ */
+export function gzipEngine(engine: Engine, setting: string | undefined, isalThere: () => boolean): "isal" | "zlib" {
+  if (engine !== "auto") return engine;
+  if (setting === "isal" || setting === "zlib") return setting;
+  if (setting !== undefined && setting !== "" && setting !== "auto")
+    throw new Error(`EROFSIFY_GZIP is "${setting}", expected isal, zlib or auto`);
+  return isalThere() ? "isal" : "zlib";
+}
+
+/**
  * Decompresses gzip: any number of members, checksums and lengths verified, zero padding at the end allowed.
  * @throws Error when the engine asked for is not there.
  */
 export function gunzip(source: AsyncIterable<Uint8Array>, engine: Engine, sizes = SIZES): AsyncIterable<Uint8Array> {
-  if (engine === "zlib" || (engine === "auto" && !hasIsal())) return gunzipWithNode(source, sizes.outputBytes);
+  if (gzipEngine(engine, process.env.EROFSIFY_GZIP, hasIsal) === "zlib")
+    return gunzipWithNode(source, sizes.outputBytes);
   const decoder = isalDecoder();
   const gzip = new GzipFraming();
   return decompressNative(
