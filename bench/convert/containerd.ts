@@ -3,14 +3,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run, startServer } from "../../builder/testkit/index.ts";
+import type { Command } from "../kit/index.ts";
 
 /** How containerd keeps images: `overlayfs` unpacks layers to directories, `erofs` turns each into an EROFS image. */
 export type Snapshotter = "overlayfs" | "erofs";
 
 /** The lab's containerd 2.1 with a state of its own. */
 export interface Containerd {
-  /** Pulls an image from a registry over plain HTTP and unpacks it, as `ctr image pull` does. */
-  pull(reference: string, snapshotter: Snapshotter): Promise<void>;
+  /** The daemon's process. */
+  readonly pid: number;
+  /** The command that pulls an image from a registry over plain HTTP and unpacks it. */
+  pullCommand(reference: string, snapshotter: Snapshotter): Command;
+  /** The command that prints the client's version. */
+  readonly versionCommand: Command;
   /** Mounts a pulled image read-only and gives the directory to read it at, for as long as containerd runs. */
   mount(reference: string, snapshotter: Snapshotter): Promise<string>;
   /** Removes an image, its content and its snapshots. */
@@ -59,13 +64,17 @@ export async function startContainerd(parent = tmpdir()): Promise<Containerd> {
   // run-in-lab.sh replaces itself with the command, so the child is containerd itself.
   const server = await startServer(RUN_IN_LAB, [...command, join(directory, "config.toml")], /successfully booted/);
   const namespace = ["--target", `${server.child.pid}`, "--mount", "--"];
-  const ctr = (...args: string[]) =>
-    run("nsenter", [...namespace, "ctr", "--address", join(directory, "socket"), "images", ...args]);
+  const client = (...args: string[]): Command => ({ command: "nsenter", args: [...namespace, "ctr", ...args] });
+  const images = (...args: string[]) => client("--address", join(directory, "socket"), "images", ...args);
+  const ctr = async (...args: string[]) => {
+    const { command, args: all } = images(...args);
+    await run(command, all);
+  };
   let mounts = 0;
   return {
-    async pull(reference, snapshotter) {
-      await ctr("pull", "--plain-http", "--snapshotter", snapshotter, reference);
-    },
+    pid: server.child.pid!,
+    pullCommand: (reference, snapshotter) => images("pull", "--plain-http", "--snapshotter", snapshotter, reference),
+    versionCommand: client("--version"),
     async mount(reference, snapshotter) {
       const target = join(directory, `mount-${mounts++}`);
       await mkdir(target);

@@ -1,0 +1,8 @@
+/** What benchmarks share: quiet moments, costs of commands, and how results are shown. */
+export { type Bar, type BarChart, drawCharts } from "./chart.ts";
+export { processCpu } from "./cpu.ts";
+export { describeMachine, type Machine, type VersionCommand } from "./machine.ts";
+export { type Command, type Cost, measure, type Run } from "./measure.ts";
+export { calibrate, type Disturbance, isDisturbed, type QuietOptions, whenQuiet } from "./quiet.ts";
+export { type Spread, spread } from "./stats.ts";
+export { formatTable, markdownTable } from "./table.ts";
