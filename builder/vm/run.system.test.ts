@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { writeCpio } from "../../formats/cpio/index.ts";
+import { S_IFREG } from "../../formats/tree/index.ts";
 import {
   buildTar,
   busyboxLayer,
@@ -130,7 +134,7 @@ sys.stdout.buffer.write(out)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
   const inGuest =
     "tty; stty size; echo ready; read line; echo \"got <$line>\"; trap 'stty size; exit 7' INT; echo again; while :; do sleep 0.1; done";
-  const main = process.argv[1]!.replace(/vm\/.*/, "cli/main.js");
+  const main = fileURLToPath(new URL("../cli/main.js", import.meta.url));
   const args = ["-c", script, process.execPath, main, ...quietly(image, "--", inGuest)];
   const { status, stdout } = spawnSync("python3", args, { env: { ...process.env, ...env, TERM: "xterm" } });
   assert.equal(
@@ -165,6 +169,29 @@ test("--rw-size gives a disk for writes, --timings tells where the time went", a
   const [total = 0, ...rest] = parts.map(Number);
   assert.ok(Math.abs(total - rest.reduce((a, b) => a + b, 0)) < 0.06, stderr);
   assert.equal(status, 0);
+});
+
+test("a guest that cannot start the image says why", async () => {
+  // The printed command names an initramfs; what is appended to it takes the place of what it has.
+  const printed = await erofsify(["run", "--print", "--quiet", image], { env });
+  const [, path] = /-initrd (\S+)/.exec(printed.stdout) ?? [];
+  const initrd = join(directory, "initrd");
+  const runWith = (replaced: string) => {
+    const nothing = writeCpio([{ path: replaced, mode: S_IFREG | 0o644 }]);
+    writeFileSync(initrd, Buffer.concat([readFileSync(path!), nothing]));
+    return guest(["--initrd", initrd, image]);
+  };
+  const noFolder = await runWith("image");
+  assert.match(
+    noFolder.stderr,
+    /^erofsify: the guest could not start the image: mounting the image: .*Not a directory\n/,
+  );
+  assert.equal(noFolder.status, 125);
+  const [firstModule] = /modules\/00-\w+\.ko/.exec(readFileSync(path!, "latin1"))!;
+  const noModule = await runWith(firstModule);
+  assert.match(noModule.stderr, /^erofsify: the guest ended without an exit status\nthe kernel said:\n/);
+  assert.ok(noModule.stderr.includes(`erofsify: the guest's /init: loading /${firstModule} failed`), noModule.stderr);
+  assert.equal(noModule.status, 125);
 });
 
 test("after --timeout the guest is ended with status 124", async () => {

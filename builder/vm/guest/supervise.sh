@@ -31,7 +31,9 @@
 root=/root
 read -r uptime _ </proc/uptime
 
-say() { [ -z "$supervised" ] || echo "$*" >&3; }
+control='' # the control port, once it is open as descriptor 3
+
+say() { [ -z "$control" ] || echo "$*" >&3; }
 
 finish() {
   "$halt" -f
@@ -39,11 +41,9 @@ finish() {
 }
 
 die() {
-  if [ -e /dev/fd/3 ]; then
-    echo "failed $*" >&3
-    wait # for listen, and so for the host
-  fi
+  say "failed $*"
   echo "erofsify: $*" >/dev/console
+  [ -z "$control" ] || sleep 10 # The host ends us as soon as it has read this.
   finish
 }
 
@@ -132,7 +132,8 @@ listen() {
 
 if [ -n "$supervised" ]; then
   until_true find_port erofsify.control || die "no control port"
-  exec 3<>"$port"
+  control=$port
+  exec 3<>"$control"
   say "init $uptime"
 fi
 echo "$hostname" >/proc/sys/kernel/hostname

@@ -72,7 +72,11 @@ export class GuestSession {
       this.#booted = resolve;
     });
     this.outcome = this.#ended(options).finally(() => this.#booted());
-    this.#on(2, (chunk) => this.#errors.push(chunk));
+    this.#on(2, (chunk) => {
+      this.#errors.push(chunk);
+      // QEMU would wait for somebody to look into it.
+      if (chunk.includes("KVM internal error")) this.#kill();
+    });
     this.#on(FD.log, (chunk) => this.#log.push(chunk));
     const control = new ControlReader();
     this.#on(FD.control, (chunk) => {
