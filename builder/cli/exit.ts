@@ -9,6 +9,12 @@ export class UsageError extends Error {
   readonly code = "ERR_USAGE";
 }
 
+/** The user or the system asked the command to end. */
+export class InterruptedError extends Error {
+  override readonly name = "InterruptedError";
+  readonly code = "ERR_INTERRUPTED";
+}
+
 /** An image or file was checked and found wanting; everything has been told already. */
 export class CheckFailed extends Error {
   override readonly name = "CheckFailed";
@@ -17,7 +23,7 @@ export class CheckFailed extends Error {
 
 /** Classes of this project's errors that are meant for the user. */
 const OURS =
-  /^(Format|Document|Source|Store|Sys|ErofsWrite|Layer|Merge|Image|Export|Path|Usage|Vm)Error$|^CheckFailed$/;
+  /^(Format|Document|Source|Store|Sys|ErofsWrite|Layer|Merge|Image|Export|Path|Usage|Vm|Interrupted)Error$|^CheckFailed$/;
 
 const SOURCE_CODES = new Set(["ERR_NOT_FOUND", "ERR_UNAUTHORIZED", "ERR_NETWORK", "ERR_PLATFORM"]);
 
@@ -40,7 +46,7 @@ export function reportError(error: unknown): void {
   if (error instanceof CommanderError) return;
   const { name, code, message, stack } = error as { name?: string; code?: unknown; message?: string; stack?: string };
   // Errors of the system (ENOENT…) and of this project are told by their message.
-  const told = typeof code === "string" && (/^E[A-Z]+$/.test(code) || OURS.test(name ?? ""));
+  const told = typeof code === "string" && (/^E[A-Z0-9]+$/.test(code) || OURS.test(name ?? ""));
   const text = told ? message : (stack ?? message ?? String(error));
   process.stderr.write(`erofsify: ${text}\n`);
 }

@@ -1,9 +1,11 @@
+import { EXIT, InterruptedError } from "./exit.ts";
+
 /** SIGINT and SIGTERM as an AbortSignal: the first asks to stop and clean up, the second ends the process at once. */
 export function onInterrupt(): { readonly signal: AbortSignal; dispose(): void } {
   const controller = new AbortController();
   const handler = (signal: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(130);
-    controller.abort(Object.assign(new Error(`interrupted by ${signal}`), { code: "ERR_INTERRUPTED" }));
+    if (controller.signal.aborted) process.exit(EXIT.interrupted);
+    controller.abort(new InterruptedError(`interrupted by ${signal}`));
   };
   process.on("SIGINT", handler);
   process.on("SIGTERM", handler);
