@@ -1,7 +1,17 @@
 /** The guest's initramfs: a base that all runs with a kernel share, kept in the cache, and a small part for each run. */
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
@@ -20,6 +30,8 @@ const SUPERVISE_SOURCE = fileURLToPath(new URL("../../../../builder/vm/guest/sup
 const APPLETS = ["sh", "mount", "mkdir", "cat", "sleep", "usleep", "stty", "test", "poweroff", "reboot"];
 const FOLDERS = ["bin", "guest", "modules", "proc", "sys", "dev", "rw", "cgroup", "image", "root"];
 const FIFOS = ["guest/in", "guest/out", "guest/err"];
+/** A base that no guest was started with for a week goes, in milliseconds. */
+const UNUSED_MS = 7 * 24 * 3600 * 1000;
 /** Longest module after decompression, in bytes; the largest of a distribution's are some 10 MB. */
 const MAX_MODULE_BYTES = 256 << 20;
 
@@ -43,7 +55,11 @@ export async function baseInitramfs(
   const key = createHash("sha256");
   for (const part of [busybox.program, script, init, ...stored.map(({ bytes }) => bytes)]) key.update(digest(part));
   const target = join(cacheDir, `initramfs-${kernel.version}-${key.digest("hex").slice(0, 16)}.cpio`);
-  if (existsSync(target)) return target;
+  if (existsSync(target)) {
+    utimesSync(target, new Date(), new Date());
+    return target;
+  }
+  removeUnused(cacheDir);
   const modules: CpioEntry[] = [];
   for (const [i, { file, bytes }] of stored.entries())
     modules.push({
@@ -112,6 +128,16 @@ async function* oneChunk(bytes: Buffer): AsyncGenerator<Uint8Array> {
 
 function digest(bytes: Uint8Array): Buffer {
   return createHash("sha256").update(bytes).digest();
+}
+
+/** Bases of kernels and versions that nobody starts any more; a running QEMU has long read its own. */
+function removeUnused(cacheDir: string): void {
+  if (!existsSync(cacheDir)) return;
+  for (const name of readdirSync(cacheDir)) {
+    const path = join(cacheDir, name);
+    const found = name.startsWith("initramfs-") && statSync(path, { throwIfNoEntry: false });
+    if (found && Date.now() - found.mtimeMs > UNUSED_MS) rmSync(path, { force: true });
+  }
 }
 
 /** Writes a file of the cache so that whoever sees it sees all of it. */
