@@ -63,6 +63,20 @@ test("convert tells of each layer on stderr, and of the result on stdout", () =>
   assert.equal(result.layers, "3 (3 converted, 0 found in the store)");
 });
 
+test("on a terminal there is a bar per layer, the result below it, and the cursor is back", async () => {
+  const main = new URL("./main.js", import.meta.url).pathname;
+  const command = `'${process.execPath}' '${main}' --store '${at("terminal")}' '${image}'`;
+  const { stdout } = await run("script", ["--quiet", "--return", "--command", command, "/dev/null"]);
+  for (const layer of JSON.parse(await succeed("--json", "--quiet", image)).layerDetails)
+    assert.match(stdout, new RegExp(`${layer.digest.slice(7, 19)}: converted +█+ `));
+  const escape = "\x1b[";
+  const [bars, result] = stdout.split(`${escape}?25h`);
+  assert.ok(bars!.includes(`${escape}?25l`), "the cursor is hidden while bars move");
+  const text = result!.slice(result!.indexOf("image:"));
+  assert.ok(!text.includes(escape), text);
+  assert.match(text, /time: +[\d.]+ s\r\n$/);
+});
+
 test("convert --json has a shape that scripts can rely on, the same when all is known already", async () => {
   const again = JSON.parse(await succeed("--json", "--quiet", image));
   const types = (value: object) => Object.fromEntries(Object.entries(value).map(([key, v]) => [key, typeof v]));

@@ -4,7 +4,7 @@ import { formatBytes, formatSeconds, shortDigest } from "./units.ts";
 
 export interface ProgressView {
   readonly listener: ProgressListener;
-  /** Leaves the terminal as it should be; call it before any other output. */
+  /** Leaves the terminal as it should be; call it before any other output. Again is fine. */
   stop(): void;
 }
 
@@ -96,5 +96,11 @@ async function barView(stream: NodeJS.WriteStream): Promise<ProgressView> {
       else rows[event.index]?.bar.update({ state: "retrying  ", rate: event.reason });
     } else if (event.type === "warning") bars.log(`warning: ${event.message}\n`);
   };
-  return { listener, stop: () => bars.stop() };
+  let stopped = false;
+  const stop = () => {
+    // A second time it would move the cursor into what was printed since.
+    if (!stopped) bars.stop();
+    stopped = true;
+  };
+  return { listener, stop };
 }
