@@ -69,11 +69,11 @@ test("on a terminal there is a bar per layer, the result below it, and the curso
   const { stdout } = await run("script", ["--quiet", "--return", "--command", command, "/dev/null"]);
   for (const layer of JSON.parse(await succeed("--json", "--quiet", image)).layerDetails)
     assert.match(stdout, new RegExp(`${layer.digest.slice(7, 19)}: converted +█+ `));
-  const escape = "\x1b[";
-  const [bars, result] = stdout.split(`${escape}?25h`);
-  assert.ok(bars!.includes(`${escape}?25l`), "the cursor is hidden while bars move");
+  const control = "\x1b[";
+  const [bars, result] = stdout.split(`${control}?25h`);
+  assert.ok(bars!.includes(`${control}?25l`), "the cursor is hidden while bars move");
   const text = result!.slice(result!.indexOf("image:"));
-  assert.ok(!text.includes(escape), text);
+  assert.ok(!text.includes(control), text);
   assert.match(text, /time: +[\d.]+ s\r\n$/);
 });
 
