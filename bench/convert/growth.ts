@@ -31,26 +31,27 @@ const SIZES: readonly Size[] = [
 
 /** Memory as images grow: in bytes with the same files, in files with the same bytes. Makes the images: some seconds. */
 export async function growth(setting: Setting): Promise<Group> {
+  const text = hexText();
   const cases = [];
   for (const size of SIZES)
-    cases.push(erofsifyCase(setting, size.name, `oci:${await makeImage(setting, size)}:${TAG}`));
+    cases.push(erofsifyCase(setting, size.name, `oci:${await makeImage(setting, text, size)}:${TAG}`));
   return { id: "growth", title: "Made-up images of three layers, growing", cases };
 }
 
-async function makeImage(setting: Setting, size: Size): Promise<string> {
+async function makeImage(setting: Setting, text: Buffer, size: Size): Promise<string> {
   const layout = newLayout(setting, "growth");
   const layers: LayoutLayer[] = [];
-  for (let layer = 0; layer < LAYERS; layer++) layers.push(await makeLayer(layout, layer, size));
+  for (let layer = 0; layer < LAYERS; layer++) layers.push(await makeLayer(layout, layer, text, size));
   finishLayout(layout, layers);
   return layout;
 }
 
-async function makeLayer(layout: string, layer: number, size: Size): Promise<LayoutLayer> {
+async function makeLayer(layout: string, layer: number, text: Buffer, size: Size): Promise<LayoutLayer> {
   const unfinished = join(layout, "layer");
   const script = 'exec pigz -1 --no-name >"$1"';
   const pigz = spawn("sh", ["-c", script, "sh", unfinished], { stdio: ["pipe", "inherit", "inherit"] });
   const tar = createHash("sha256");
-  for (const piece of tarPieces(layer, size)) {
+  for (const piece of tarPieces(layer, text, size)) {
     tar.update(piece);
     if (!pigz.stdin.write(piece)) await once(pigz.stdin, "drain");
   }
@@ -74,11 +75,13 @@ const TEXT_BYTES = 8 << 20;
 const END_BYTES = 1024;
 
 /** A tar of files that compress to about a half and have nothing in common but their letters. */
-function* tarPieces(layer: number, { filesPerLayer, fileBytes }: Size): Generator<Buffer> {
-  const text = hexText();
+function* tarPieces(layer: number, text: Buffer, { filesPerLayer, fileBytes }: Size): Generator<Buffer> {
   for (let file = 0; file < filesPerLayer; file++) {
     const start = (file * 7919 * 64 + layer) % (TEXT_BYTES - fileBytes);
-    const content = Buffer.concat([Buffer.from(`${layer} ${file}\n`), text.subarray(start)]).subarray(0, fileBytes);
+    const content = Buffer.concat([
+      Buffer.from(`${layer} ${file}\n`),
+      text.subarray(start, start + fileBytes),
+    ]).subarray(0, fileBytes);
     yield buildTar([{ name: `layer-${layer}/${file >> 7}/${file}`, content }]).subarray(0, -END_BYTES);
   }
   yield Buffer.alloc(END_BYTES);
