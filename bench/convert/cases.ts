@@ -58,6 +58,17 @@ export function mkfsCase(setting: Setting, name: string, options: readonly strin
   });
 }
 
+/** The same until its image is on the disk, as erofsify's result is. */
+export function mkfsSyncedCase(setting: Setting, name: string, options: readonly string[], source: string): Case {
+  const script = 'mkfs.erofs --quiet "$@" && sync "$SYNCED"';
+  return pathCase(setting, {
+    name,
+    kind: "peer",
+    command: (image) =>
+      setting.lab.command("env", `SYNCED=${image}`, "sh", "-c", script, "sh", ...options, image, source),
+  });
+}
+
 /** `ctr images pull`, which unpacks; processor time and memory are those of ctr and containerd. */
 export function containerdCase({ containerd, reference, work }: Setting, snapshotter: Snapshotter): Case {
   return {

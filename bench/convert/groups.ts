@@ -1,6 +1,6 @@
 import { describeTree } from "../../builder/testkit/index.ts";
 import type { Group } from "./case.ts";
-import { containerdCase, erofsifyCase, limitCases, mkfsCase, pathCase } from "./cases.ts";
+import { containerdCase, erofsifyCase, limitCases, mkfsCase, mkfsSyncedCase, pathCase } from "./cases.ts";
 import { blobPath } from "./layout.ts";
 import { type Setting, TAG } from "./setting.ts";
 
@@ -18,6 +18,7 @@ export function threeLayers(setting: Setting): Group {
       erofsifyCase(setting, "erofsify", reference),
       erofsifyCase(setting, "erofsify, zlib", reference, ZLIB),
       mkfsCase(setting, "mkfs.erofs --oci=f", ["--oci=f,insecure"], reference),
+      mkfsSyncedCase(setting, "the same, and fsync", ["--oci=f,insecure"], reference),
       containerdCase(setting, "overlayfs"),
       containerdCase(setting, "erofs"),
       pathCase(setting, {
@@ -46,11 +47,13 @@ export function linuxSource(setting: Setting): Group {
       erofsifyCase(setting, "erofsify", `tar:${tar}`),
       erofsifyCase(setting, "erofsify, zlib", `tar:${tar}`, ZLIB),
       mkfsCase(setting, "mkfs.erofs --tar=f --gzip", ["--tar=f", "--gzip"], tar),
+      mkfsSyncedCase(setting, "the same, and fsync", ["--tar=f", "--gzip"], tar),
       pathCase(setting, {
         name: "tar xzf",
         kind: "peer",
         directory: true,
-        command: (path) => ({ command: "tar", args: ["xzf", tar, "-C", path] }),
+        // Without the last option GNU tar gives directories that are continued later in the archive the time of unpacking.
+        command: (path) => ({ command: "tar", args: ["xzf", tar, "-C", path, "--delay-directory-restore"] }),
         describe: async (path) => describeTree(path),
       }),
       ...limitCases(setting, [tar]),

@@ -46,7 +46,7 @@ export async function benchConvert(options: ConvertBenchOptions): Promise<void> 
     const measurements = await measureRounds(groups, { ...options, onSample: saySample });
     const comparisons: Comparison[] = [];
     if (options.compare)
-      for (const group of groups) {
+      for (const group of groups.filter(({ reference }) => reference !== undefined)) {
         say(`comparing results: ${group.id}`);
         comparisons.push(...(await compareGroup(group)));
       }

@@ -14,6 +14,8 @@ export interface Sample extends Cost, Disturbance {
 
 /** How often a disturbed measurement is made again before the least disturbed one counts. */
 const RETRIES = 3;
+/** One that takes longer, in seconds, is not made again: the next would hardly be left alone for as long either. */
+const RETRY_SECONDS = 15;
 
 export interface RoundOptions {
   readonly rounds: number;
@@ -48,12 +50,12 @@ export async function measureRounds(groups: readonly Group[], options: RoundOpti
 
 async function measureQuietly(one: Case, round: number, options: RoundOptions): Promise<Sample> {
   let best: Sample | undefined;
-  for (let discarded = 0; discarded <= (one.once ? 0 : RETRIES); discarded++) {
+  for (let discarded = 0; discarded <= RETRIES; discarded++) {
     const { stdout: _, ...cost } = await measureOnce(one, options.quiet);
     const sample = { ...cost, round, discarded, disturbed: isDisturbed(cost.wallSeconds, cost) };
     if (best === undefined || foreign(sample) < foreign(best)) best = sample;
     else best = { ...best, discarded };
-    if (!sample.disturbed) break;
+    if (!sample.disturbed || sample.wallSeconds > RETRY_SECONDS) break;
   }
   return best!;
 }
