@@ -1,14 +1,14 @@
-/** Runs benchmarks: `npm run bench -- [convert] [options]`; see docs/benchmarks.md. */
+/** Runs benchmarks: `npm run bench -- [convert|guest] [options]`; see docs/benchmarks.md. */
 import { tmpdir } from "node:os";
 import { Command, Option } from "commander";
 import { benchConvert, GROUPS } from "./convert/index.ts";
+import { benchGuest, CASE_IDS } from "./guest/index.ts";
 
 const program = new Command("bench").description(
   "benchmarks, side by side with other tools (Debian 12 or later, root)",
 );
 
-program
-  .command("convert", { isDefault: true })
+quietly(program.command("convert", { isDefault: true }))
   .description("conversion of images: time and memory against mkfs.erofs, containerd, tar and bare decompression")
   .option("--rounds <n>", "how often each case is measured, in turn with the others", wholeNumber, 5)
   .addOption(
@@ -17,13 +17,6 @@ program
   .option("--no-compare", "do not compare the trees that come out")
   .option("--save", "replace bench/results/convert.* and the tables in docs/benchmarks.md", false)
   .option("--work <dir>", "where results are written while they are measured, on the disk that counts", tmpdir())
-  .option("--lock <file>", "hold an exclusive flock on this file during each measurement")
-  .option(
-    "--patience <seconds>",
-    "how long to wait before each measurement for other processes to be idle",
-    wholeNumber,
-    60,
-  )
   .action(({ rounds, only, compare, save, work, lock, patience }) =>
     benchConvert({
       rounds,
@@ -35,7 +28,40 @@ program
     }),
   );
 
+quietly(program.command("guest"))
+  .description(
+    "a guest reads many small files: EROFS over virtio-pmem against virtiofs, virtio-blk and tmpfs; guest starts",
+  )
+  .option("--rounds <n>", "guests of each case", wholeNumber, 1)
+  .addOption(new Option("--only <case...>", "these cases").choices(CASE_IDS).default([...CASE_IDS], CASE_IDS.join(" ")))
+  .option("--no-read", "only time guest starts")
+  .option("--starts <n>", "how often erofsify run is timed", wholeNumber, 5)
+  .option("--save", "replace bench/results/guest.* and the tables in docs/benchmarks.md", false)
+  .option("--work <dir>", "where the trees and images are while they are measured", tmpdir())
+  .action(({ rounds, only, read, starts, save, work, lock, patience }) =>
+    benchGuest({
+      rounds,
+      cases: read ? only : [],
+      starts,
+      save,
+      workDirectory: work,
+      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+    }),
+  );
+
 await program.parseAsync();
+
+/** Adds the options for machines on which others are at work. */
+function quietly(command: Command): Command {
+  return command
+    .option("--lock <file>", "hold an exclusive flock on this file during each measurement")
+    .option(
+      "--patience <seconds>",
+      "how long to wait before each measurement for other processes to be idle",
+      wholeNumber,
+      60,
+    );
+}
 
 function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,4}$/.test(text)) throw new TypeError(`expected a whole number from 1 on, found "${text}"`);

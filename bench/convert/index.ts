@@ -2,10 +2,7 @@
  * How fast images are converted, and in how much memory, side by side with the tools that do the same: see
  * docs/benchmarks.md.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { type Command, describeMachine, type QuietOptions, type VersionCommand } from "../kit/index.ts";
+import { type Command, describeMachine, type QuietOptions, saveReport, type VersionCommand } from "../kit/index.ts";
 import type { Case, Group } from "./case.ts";
 import { type Comparison, compareGroup } from "./equality.ts";
 import { linuxSource, threeLayers } from "./groups.ts";
@@ -32,9 +29,6 @@ export interface ConvertBenchOptions {
   readonly quiet: QuietOptions;
 }
 
-// This file is dist/bench/convert/index.js when it runs.
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
-
 /** Runs the benchmark and prints its results. Needs root. */
 export async function benchConvert(options: ConvertBenchOptions): Promise<void> {
   say("making inputs, starting registry and containerd");
@@ -59,7 +53,10 @@ export async function benchConvert(options: ConvertBenchOptions): Promise<void> 
       comparisons,
     };
     process.stdout.write(textReport(results));
-    if (options.save) save(results);
+    if (options.save) {
+      saveReport("convert", { results, svg: drawReport(results), markdown: markdownReport(results) });
+      say("saved to bench/results and docs/benchmarks.md");
+    }
   } finally {
     await setting.stop();
   }
@@ -89,22 +86,6 @@ function programs({ lab, containerd }: Setting): VersionCommand[] {
     ["igzip", "igzip", "--version"],
     ["docker-registry", "docker-registry", "--version"],
   ];
-}
-
-const BEGIN = "<!-- convert: written by the benchmark -->";
-const END = "<!-- convert: end -->";
-
-function save(results: Results): void {
-  const directory = join(ROOT, "bench/results");
-  mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, "convert.json"), `${JSON.stringify(results, null, 1)}\n`);
-  writeFileSync(join(directory, "convert.svg"), drawReport(results));
-  const document = join(ROOT, "docs/benchmarks.md");
-  const text = readFileSync(document, "utf8");
-  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`${document} has no place for results: ${BEGIN} … ${END}`);
-  writeFileSync(document, `${text.slice(0, begin)}${BEGIN}\n${markdownReport(results)}${text.slice(end)}`);
-  say("saved to bench/results and docs/benchmarks.md");
 }
 
 function saySample(group: Group, one: Case, sample: Sample): void {

@@ -4,5 +4,6 @@ export { processCpu } from "./cpu.ts";
 export { describeMachine, type Machine, type VersionCommand } from "./machine.ts";
 export { type Command, type Cost, measure, type Run } from "./measure.ts";
 export { calibrate, type Disturbance, isDisturbed, type QuietOptions, whenQuiet } from "./quiet.ts";
+export { type Report, saveReport } from "./save.ts";
 export { type Spread, spread } from "./stats.ts";
 export { formatTable, markdownTable } from "./table.ts";

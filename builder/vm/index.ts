@@ -12,6 +12,7 @@
 export { defaultCacheDir, makeGuestFolder, printedGuestFolder } from "./cache.ts";
 export { VmError, type VmErrorCode } from "./errors.ts";
 export { PMEM_UNIT_BYTES, type Verification } from "./image-parts.ts";
+export type { Requirement } from "./kernel/index.ts";
 export { leastMemory } from "./memory.ts";
 export { type Attachment, type GuestOptions, type GuestPlaces, type MachinePlan, planGuest } from "./plan.ts";
 export { findAccelerator, type GuestIo, type GuestOutcome, GuestSession, Timeline } from "./run/index.ts";

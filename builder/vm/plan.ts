@@ -15,7 +15,7 @@ import {
 } from "./guest/index.ts";
 import { configOf } from "./image-config.ts";
 import { pmemDevices, type Verification, verifyParts } from "./image-parts.ts";
-import { findKernel, type GuestKernel, type KernelOptions, requireKernel } from "./kernel/index.ts";
+import { findKernel, type GuestKernel, type KernelOptions, type Requirement, requireKernel } from "./kernel/index.ts";
 import { guestMemory } from "./memory.ts";
 import { makeScratch } from "./scratch.ts";
 import { MAX_PMEM_DEVICES, type Machine, type PmemDevice, type VmmName } from "./vmm/index.ts";
@@ -35,6 +35,8 @@ export interface GuestOptions extends KernelOptions {
   /** A disk of this size takes the guest's writes, instead of its memory. */
   readonly scratchBytes?: number;
   readonly verification?: Verification;
+  /** What the kernel needs for devices that the caller adds to the machine. */
+  readonly also?: readonly Requirement[];
 }
 
 /** How the guest is talked to. */
@@ -79,6 +81,7 @@ export async function planGuest(image: OpenedImage, options: GuestOptions, place
     channels: options.attachment.kind === "channels",
     overlay: !readOnly,
     scratch: scratchBytes !== undefined,
+    ...(options.also && { also: options.also }),
   });
   const command = commandOf(image, options);
   checkPartCount(image, vmm);

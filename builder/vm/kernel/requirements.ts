@@ -5,7 +5,8 @@ import { VmError } from "../errors.ts";
 import type { GuestKernel } from "./find.ts";
 import { type ModulePlan, planModules } from "./modules.ts";
 
-interface Requirement {
+/** An option of the kernel that a guest cannot do without. */
+export interface Requirement {
   /** Name of the option, without CONFIG_. */
   readonly option: string;
   /** Its module, when it can be one. */
@@ -53,6 +54,8 @@ export interface Needs {
   readonly overlay: boolean;
   /** A scratch disk for writes. */
   readonly scratch: boolean;
+  /** What devices that the guest has besides want. */
+  readonly also?: readonly Requirement[];
 }
 
 /**
@@ -66,6 +69,7 @@ export function requireKernel(kernel: GuestKernel, needs: Needs): readonly strin
     ...(needs.overlay ? [OVERLAY] : []),
     ...(needs.channels ? [CHANNELS] : []),
     ...(needs.scratch ? SCRATCH : []),
+    ...(needs.also ?? []),
   ];
   const names = wanted.flatMap(({ module }) => (module === undefined ? [] : [module]));
   const plan = planOf(kernel, names);

@@ -1,0 +1,128 @@
+import { run } from "../../builder/testkit/index.ts";
+import { type Disturbance, isDisturbed, type QuietOptions, whenQuiet } from "../kit/index.ts";
+import type { Case } from "./case.ts";
+import { BenchGuest } from "./guest.ts";
+import { type Inputs, READER, TREE } from "./inputs.ts";
+import { type GuestMemory, type ProcessMemory, pageCacheOf, parseMeminfo, processMemory } from "./memory.ts";
+
+/**
+ * How the tree is read: by the lean reader, from empty caches of the guest and then once more; by tar, from empty caches.
+ */
+export const READERS = ["lean", "again", "tar"] as const;
+export type Reader = (typeof READERS)[number];
+
+/** The tree read once. */
+export interface Reading extends Disturbance {
+  readonly reader: Reader;
+  readonly seconds: number;
+  /** Regular files opened; the lean reader counts them. */
+  readonly files?: number;
+  /** Of the files' contents, or of the archive that tar wrote. */
+  readonly bytes: number;
+  /** Whether others took much of the machine meanwhile. */
+  readonly disturbed: boolean;
+  /** When it was over. */
+  readonly guest: GuestMemory;
+  readonly processes: ProcessMemory;
+  /** Of the host's page cache, in bytes: the data as the case has it on the host, before and after. */
+  readonly pageCacheBefore: number;
+  readonly pageCache: number;
+}
+
+/** What one guest of a case found. */
+export interface GuestRun {
+  /** From 1. */
+  readonly round: number;
+  readonly accelerator: string;
+  /** When the tree was visible and nothing read yet. */
+  readonly guestAtStart: GuestMemory;
+  /** Before the tree was made visible: with tmpfs, before it was filled. */
+  readonly guestEmpty: GuestMemory;
+  readonly processesEmpty: ProcessMemory;
+  readonly readings: readonly Reading[];
+}
+
+export interface ReadingOptions {
+  readonly quiet: QuietOptions;
+  readonly env: NodeJS.ProcessEnv;
+  readonly onReading: (one: Case, reading: Reading) => void;
+}
+
+/** The guests' memory: enough for the tree in tmpfs. The same for all, as are the processors. */
+export const MEMORY_BYTES = 3 * 2 ** 30;
+export const CPUS = 2;
+/** Longest life of a guest, waiting for a quiet machine included, in ms. */
+const TIMEOUT_MS = 40 * 60_000;
+
+/** Boots a guest of a case and has it read the tree in all ways. */
+export async function readInGuest(
+  one: Case,
+  inputs: Inputs,
+  round: number,
+  options: ReadingOptions,
+): Promise<GuestRun> {
+  const server = await one.serve?.();
+  try {
+    const guest = await BenchGuest.boot({
+      storeRoot: inputs.storeRoot,
+      image: one.image,
+      memoryBytes: MEMORY_BYTES,
+      cpus: CPUS,
+      devices: one.devices,
+      needs: one.needs,
+      timeoutMs: TIMEOUT_MS,
+      env: options.env,
+    });
+    try {
+      const pids = [guest.pid, ...(server === undefined ? [] : [server.child.pid!])];
+      const memory = async () => parseMeminfo(await guest.shell("cat /proc/meminfo"));
+      const guestEmpty = await memory();
+      const processesEmpty = processMemory(pids);
+      for (const line of one.prepare) await guest.shell(line);
+      const guestAtStart = await memory();
+      const readings: Reading[] = [];
+      for (const reader of READERS) {
+        if (reader !== "again") await guest.shell("sync; echo 3 >/proc/sys/vm/drop_caches");
+        const found = await whenQuiet(options.quiet, async () => {
+          const pageCacheBefore = await fillPageCache(one, inputs);
+          return { ...(await read(guest, one, reader)), pageCacheBefore };
+        });
+        const after = {
+          guest: await memory(),
+          processes: processMemory(pids),
+          pageCache: await pageCacheOf(one.hostPaths),
+        };
+        const reading = { reader, ...found, ...after, disturbed: isDisturbed(found.seconds, found) };
+        readings.push(reading);
+        options.onReading(one, reading);
+      }
+      return { round, accelerator: guest.accelerator, guestEmpty, processesEmpty, guestAtStart, readings };
+    } finally {
+      await guest.end();
+    }
+  } finally {
+    await server?.stop();
+  }
+}
+
+/** The host's disk has no part in what is measured: all data is in its page cache, for every case. */
+async function fillPageCache({ hostPaths }: Case, { readerPath }: Inputs): Promise<number> {
+  for (const path of hostPaths)
+    await run("sh", ["-c", 'if [ -d "$1" ]; then "$2" "$1"; else cat "$1"; fi >/dev/null', "sh", path, readerPath]);
+  return pageCacheOf(hostPaths);
+}
+
+async function read(
+  guest: BenchGuest,
+  { folder }: Case,
+  reader: Reader,
+): Promise<Pick<Reading, "seconds" | "files" | "bytes">> {
+  if (reader === "tar") {
+    const startMs = performance.now();
+    const bytes = Number(await guest.shell(`tar -C ${folder} -cf - ${TREE} | wc -c`));
+    return { seconds: (performance.now() - startMs) / 1000, bytes };
+  }
+  const output = await guest.shell(`${READER} ${folder}/${TREE}`);
+  const [files, bytes, nanoseconds] = output.split(" ").map(Number) as [number, number, number];
+  return { seconds: nanoseconds / 1e9, files, bytes };
+}
