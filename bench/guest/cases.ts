@@ -1,20 +1,24 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { PAGE_SIZE } from "../../blobd/sys/index.ts";
 import { openImage } from "../../builder/image/index.ts";
 import { type Server, startServer } from "../../builder/testkit/index.ts";
 import type { Requirement } from "../../builder/vm/index.ts";
+import type { ErofsReader } from "../../formats/erofs/index.ts";
+import { S_IFDIR } from "../../formats/tree/index.ts";
 import type { Case } from "./case.ts";
 import { type Inputs, TREE } from "./inputs.ts";
 
 const VIRTIO_BLK: Requirement = { option: "VIRTIO_BLK", module: "virtio_blk", why: "the benchmark's disk" };
 const VIRTIO_FS: Requirement = { option: "VIRTIO_FS", module: "virtiofs", why: "the benchmark's shared folder" };
+
 const RUN_IN_LAB = fileURLToPath(new URL("../../../samples/lab/run-in-lab.sh", import.meta.url));
 const VIRTIOFSD = "/usr/libexec/virtiofsd";
 
-/** All cases, and the metadata of the image that two of them have. */
-export async function makeCases(inputs: Inputs, work: string): Promise<{ cases: Case[]; metaPath: string }> {
-  const parts = await partsOf(inputs.treeImage, inputs.storeRoot);
+/** All cases, and how much of the page cache the metadata of the image takes that two of them have. */
+export async function makeCases(inputs: Inputs, work: string): Promise<{ cases: Case[]; metadataCacheBytes: number }> {
+  const { parts, metadataCacheBytes } = await partsOf(inputs.treeImage, inputs.storeRoot);
   const common = { image: inputs.toolsImage, devices: [], needs: [], prepare: [], folder: "/mnt" };
   const pmem: Case = {
     ...common,
@@ -62,13 +66,37 @@ export async function makeCases(inputs: Inputs, work: string): Promise<{ cases: 
     prepare: ["mount -t tmpfs -o size=90% tmpfs /mnt", `tar -C / -cf - ${TREE} | tar -C /mnt -xf -`],
     hostPaths: parts,
   };
-  return { cases: [pmem, virtiofs, blk, tmpfs], metaPath: parts[0]! };
+  return { cases: [pmem, virtiofs, blk, tmpfs], metadataCacheBytes };
 }
 
-async function partsOf(image: string, storeRoot: string): Promise<readonly string[]> {
+async function partsOf(
+  image: string,
+  storeRoot: string,
+): Promise<{ parts: readonly string[]; metadataCacheBytes: number }> {
   const opened = await openImage(image, { storeRoot });
-  opened.close();
-  return [opened.metaPath, ...opened.devicePaths];
+  try {
+    const parts = [opened.metaPath, ...opened.devicePaths];
+    return { parts, metadataCacheBytes: opened.meta.size + directoryCacheBytes(opened.reader) };
+  } finally {
+    opened.close();
+  }
+}
+
+/**
+ * Linux reads inodes through the block device's page cache and names through that of each directory, whole pages of it,
+ * however few bytes of names lie behind the directory's inode.
+ */
+function directoryCacheBytes(reader: ErofsReader): number {
+  const pagesBytes = ({ size }: { readonly size: number }) => Math.ceil(size / PAGE_SIZE) * PAGE_SIZE;
+  let bytes = 0;
+  const left = [reader.rootNid];
+  for (let nid = left.pop(); nid !== undefined; nid = left.pop()) {
+    const directory = reader.inode(nid);
+    bytes += pagesBytes(directory);
+    for (const entry of reader.readdir(directory))
+      if (entry.name !== "." && entry.name !== ".." && reader.inode(entry.nid).type === S_IFDIR) left.push(entry.nid);
+  }
+  return bytes;
 }
 
 /**

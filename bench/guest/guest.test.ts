@@ -53,7 +53,7 @@ const RESULTS: Results = {
   rounds: 1,
   guestMemoryBytes: 1,
   guestCpus: 2,
-  metaBytes: 20 * MIB,
+  metadataCacheBytes: 20 * MIB,
   cases: CASES,
   starts: [{ ...START, othersSeconds: 0, stolenSeconds: 0, disturbed: false }],
 };

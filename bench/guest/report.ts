@@ -135,11 +135,12 @@ function headLine({ machine, date, rounds, cases, guestMemoryBytes, guestCpus }:
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   const readings = cases.flatMap(({ runs }) => runs.flatMap((run) => run.readings));
   const accelerators = [...new Set(cases.flatMap(({ runs }) => runs.map(({ accelerator }) => accelerator)))];
+  const guests = [`${guestCpus} processors`, ...accelerators, `${gib(guestMemoryBytes)} GiB`].join(", ");
   const lean = readings.find(({ files }) => files !== undefined);
   return (
     `${date.slice(0, 10)}, ${rounds} ${rounds === 1 ? "round" : "rounds"}; ${machine.cores} cores of ${machine.processor} ` +
     `(${machine.arch}), ${gib(machine.memoryBytes)} GiB, Linux ${machine.kernel}, ${machine.system}; ${versions.join(", ")}. ` +
-    `Guests: ${guestCpus} processors by ${accelerators.join(", ") || "no accelerator"}, ${gib(guestMemoryBytes)} GiB. ` +
+    `Guests: ${guests}. ` +
     `${lean === undefined ? "" : `Every case read the same ${lean.files} files, ${lean.bytes} bytes. `}` +
     `Of ${readings.length} readings ${readings.filter(({ disturbed }) => disturbed).length} were disturbed by other processes`
   );

@@ -13,8 +13,8 @@ export interface Results {
   readonly rounds: number;
   readonly guestMemoryBytes: number;
   readonly guestCpus: number;
-  /** Of the image's metadata, in bytes. */
-  readonly metaBytes: number;
+  /** What a guest that reads all of the image's metadata caches of it, in bytes. */
+  readonly metadataCacheBytes: number;
   readonly cases: readonly CaseResult[];
   readonly starts: readonly Start[];
 }

@@ -21,7 +21,7 @@ const OWN_PART_MS = 200;
 const MIB = 1 << 20;
 
 /** What the project wants of guests, held against medians. */
-export function targetsOf(results: Pick<Results, "cases" | "starts" | "metaBytes">): Target[] {
+export function targetsOf(results: Pick<Results, "cases" | "starts" | "metadataCacheBytes">): Target[] {
   const targets: Target[] = [];
   const [pmem, virtiofs, tmpfs] = [caseOf(results, "pmem"), caseOf(results, "virtiofs"), caseOf(results, "tmpfs")];
   if (pmem && virtiofs)
@@ -45,7 +45,7 @@ export function targetsOf(results: Pick<Results, "cases" | "starts" | "metaBytes
       targets.push({ wanted, value, bound: "at most", limit: NEAR_LIMIT, unit: "×" });
     }
   if (pmem) {
-    const value = (Math.max(cacheGrowth(pmem, "lean"), cacheGrowth(pmem, "tar")) - results.metaBytes) / MIB;
+    const value = (Math.max(cacheGrowth(pmem, "lean"), cacheGrowth(pmem, "tar")) - results.metadataCacheBytes) / MIB;
     const wanted = "growth of the guest's page cache, the image's metadata left out";
     targets.push({ wanted, value: Math.max(0, value), bound: "at most", limit: FLAT_MIB, unit: "MiB" });
   }
