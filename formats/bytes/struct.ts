@@ -15,6 +15,8 @@ const KINDS = {
   u32: 4,
   /** A 64-bit field that holds a size or an address: read as a number, refused from 2^53. */
   u53: 8,
+  /** A signed 64-bit field, such as a time in seconds: read as a number, refused beyond 2^53 either way. */
+  i53: 8,
   /** A 64-bit mask or opaque id, as bigint: slow, not for loops. */
   u64: 8,
 } as const;
@@ -141,6 +143,15 @@ function accessor(label: string, at: number, kind: FieldKind): PropertyDescripto
           setU53(this.dv, this.offset + at, v);
         },
       };
+    case "i53":
+      return {
+        get() {
+          return getI53(this.dv, this.offset + at, label);
+        },
+        set(v: number) {
+          setU53(this.dv, this.offset + at, v);
+        },
+      };
     case "u64":
       return {
         get() {
@@ -181,7 +192,18 @@ export function getU53(dv: DataView, offset: number, label: string): number {
   return high * 0x1_0000_0000 + dv.getUint32(offset, true);
 }
 
-/** Writes a number below 2^53 as a little-endian 64-bit field. */
+/**
+ * A little-endian signed 64-bit field as a number.
+ * @throws FormatError ERR_BAD_VALUE from 2^53 on, and below -2^53.
+ */
+export function getI53(dv: DataView, offset: number, label: string): number {
+  const high = dv.getInt32(offset + 4, true);
+  if (high > 0x1fffff || high < -0x200000)
+    throw new FormatError("ERR_BAD_VALUE", label, offset, `found ${high}<<32 and more, expected -2^53 to 2^53`);
+  return high * 0x1_0000_0000 + dv.getUint32(offset, true);
+}
+
+/** Writes a number of less than 2^53, negative ones too, as a little-endian 64-bit field. */
 export function setU53(dv: DataView, offset: number, value: number): void {
   dv.setUint32(offset, value >>> 0, true);
   dv.setUint32(offset + 4, Math.floor(value / 0x1_0000_0000), true);

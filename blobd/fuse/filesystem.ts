@@ -1,0 +1,89 @@
+import type { FuseRequest } from "./request.ts";
+
+/**
+ * Carries out one operation: reads its arguments from the request, writes the reply into it.
+ *
+ * @returns 0 with the reply in place; a negative error number; PARKED when the reply comes later.
+ * @throws FormatError for arguments out of their range (answered with EINVAL), SysError (answered with its number).
+ */
+export type Handler = (request: FuseRequest) => number;
+
+/**
+ * A file system as the server sees it: a handler for each operation that it has. An operation without one is answered
+ * with ENOSYS, from which Linux learns not to ask again. Handlers know no transport.
+ *
+ * One object serves one thread. Threads that serve the same mount share their state through memory (see SharedTable).
+ */
+export interface FileSystem {
+  /** What it wants of the kernel: flags beyond the server's own, sizes, cache times. Asked at each INIT. */
+  init(offered: OfferedInit): WantedInit;
+  /** The mount is gone: every node and file is forgotten. Also called before the INIT of a mount that follows another. */
+  destroy(): void;
+
+  lookup: Handler;
+  /** No reply. */
+  forget(nodeId: number, lookups: number): void;
+  getattr?: Handler;
+  statx?: Handler;
+  setattr?: Handler;
+  access?: Handler;
+  readlink?: Handler;
+  symlink?: Handler;
+  mknod?: Handler;
+  mkdir?: Handler;
+  unlink?: Handler;
+  rmdir?: Handler;
+  /** RENAME and RENAME2: `flags` is 0 for the former. The new directory is the first argument of both. */
+  rename?(request: FuseRequest, flags: number): number;
+  link?: Handler;
+  open?: Handler;
+  create?: Handler;
+  tmpfile?: Handler;
+  read?: Handler;
+  write?: Handler;
+  flush?: Handler;
+  release?: Handler;
+  fsync?: Handler;
+  fallocate?: Handler;
+  lseek?: Handler;
+  copyFileRange?: Handler;
+  opendir?: Handler;
+  /** READDIR and READDIRPLUS. */
+  readdir?(request: FuseRequest, plus: boolean): number;
+  releasedir?: Handler;
+  fsyncdir?: Handler;
+  statfs?: Handler;
+  syncfs?: Handler;
+  setxattr?: Handler;
+  getxattr?: Handler;
+  listxattr?: Handler;
+  removexattr?: Handler;
+  getlk?: Handler;
+  /** SETLK, and SETLKW with `wait`. */
+  setlk?(request: FuseRequest, wait: boolean): number;
+  /** The request with this `unique` need not be finished: if it is parked, in whatever thread, it is answered with EINTR. */
+  interrupt?(unique: bigint): void;
+  /**
+   * Looks after this thread's parked requests. The transport calls it when it is idle and when the time has come.
+   * @returns in how many ms it wants to be called again; -1 when nothing is parked
+   */
+  resume?(): number;
+  ioctl?: Handler;
+  poll?: Handler;
+  setupMapping?: Handler;
+  removeMapping?: Handler;
+}
+
+/** What the kernel offers in INIT. */
+export interface OfferedInit {
+  readonly minor: number;
+  readonly flags: number;
+  readonly flags2: number;
+  readonly maxReadahead: number;
+}
+
+/** What a file system asks for; the server grants what the kernel offers. */
+export interface WantedInit {
+  readonly flags: number;
+  readonly flags2: number;
+}
