@@ -11,6 +11,7 @@ export type { Path } from "./libc.ts";
 export { attachLoop, type LoopDevice } from "./loop.ts";
 export { addressOf, allocAligned, type NativeBuffer, PAGE_SIZE } from "./memory.ts";
 export { type ErofsMount, type MountAttribute, type MountRequest, mount, mountErofs, unmount } from "./mount.ts";
+export { MUTEX_BYTES, Mutex } from "./mutex.ts";
 export { mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { type Sha256, sha256 } from "./sha256.ts";
 export { listXattrs, setXattr } from "./xattr.ts";

@@ -12,11 +12,12 @@ const SIGNATURES = {
   umount2: ["int", "bytes", "int"],
   ioctlInt: ["int", "int", "size", "long"],
   ioctlBytes: ["int", "int", "size", "bytes"],
-  // The first argument of these four is the system call's number, SYS below.
+  // The first argument of these five is the system call's number, SYS below.
   fsopen: ["long", "long", "bytes", "int"],
   fsconfig: ["long", "long", "int", "int", "bytes", "bytes", "int"],
   fsmount: ["long", "long", "int", "int", "int"],
   moveMount: ["long", "long", "int", "bytes", "int", "bytes", "int"],
+  futex: ["long", "long", "address", "int", "u32", "address", "address", "u32"],
 } as const;
 
 /**
@@ -30,10 +31,15 @@ const SYMBOLS = {
   fsconfig: "syscall",
   fsmount: "syscall",
   moveMount: "syscall",
+  futex: "syscall",
 };
 
-/** System call numbers, the same on x86-64 and arm64. Linux include/uapi/asm-generic/unistd.h. */
-export const SYS = { moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+const isX64 = process.arch === "x64";
+/**
+ * System call numbers. Linux include/uapi/asm-generic/unistd.h, and for x86-64 where it has its own
+ * arch/x86/entry/syscalls/syscall_64.tbl.
+ */
+export const SYS = { futex: isX64 ? 202 : 98, moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
 
 let libc_: Native<typeof SIGNATURES> | null = null;
 
