@@ -3,6 +3,19 @@ export { type ExecutionConfig, type ImageConfig, MAX_CONFIG_BYTES, parseImageCon
 export { type Digest, digestHex, isDigest, parseDigest } from "./digest.ts";
 export { DocumentError, type DocumentErrorCode, JsonObject } from "./document.ts";
 export {
+  type ChunkIndexLocation,
+  DATA_LAYER,
+  EROFS_ANNOTATIONS,
+  EROFS_CHUNK_INDEX,
+  EROFS_FEATURE,
+  EROFS_LAYER,
+  type ErofsImageLayers,
+  type ErofsLayer,
+  erofsImageLayers,
+  isErofsManifest,
+  ZSTD_SUFFIX,
+} from "./erofs-layers.ts";
+export {
   type Descriptor,
   type Index,
   MAX_BLOB_BYTES,

@@ -1,12 +1,11 @@
 /** Choosing the image for a platform out of an index. */
+import { EROFS_FEATURE } from "./erofs-layers.ts";
 import type { Descriptor, Index } from "./manifest.ts";
 import { isIndex, isManifest } from "./media-types.ts";
 import { formatPlatform, type Platform, platformFit } from "./platform.ts";
 
 /** BuildKit's provenance and SBOM manifests ride in the index under this platform. */
 const ATTESTATION = "vnd.docker.reference.type";
-/** Marks images whose layers are EROFS already (draft EROFS image spec): results of a conversion, not sources. */
-const EROFS_FEATURE = "erofs";
 
 /** Entries that can be, or lead to, an image with tar layers. */
 export function imageEntries(index: Index): Descriptor[] {
@@ -16,6 +15,7 @@ export function imageEntries(index: Index): Descriptor[] {
       d.artifactType === undefined &&
       !d.annotations.has(ATTESTATION) &&
       !(d.platform?.os === "unknown" && d.platform.architecture === "unknown") &&
+      // Layers that are EROFS already are results of a conversion, not sources.
       !d.platform?.osFeatures?.includes(EROFS_FEATURE),
   );
 }

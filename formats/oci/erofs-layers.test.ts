@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  DocumentError,
+  erofsImageLayers,
+  isErofsManifest,
+  type Manifest,
+  OCI_MANIFEST,
+  parseManifest,
+} from "./index.ts";
+
+const digest = (digit: string) => `sha256:${digit.repeat(64)}` as const;
+const BLOB = "application/octet-stream+zstd";
+const META = "application/vnd.erofs+zstd";
+
+interface Layer {
+  readonly mediaType: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+const device: Layer = {
+  mediaType: BLOB,
+  digest: digest("a"),
+  size: 1000,
+  annotations: {
+    "org.erofs.role": "device",
+    "org.erofs.uncompressed-digest": digest("b"),
+    "org.erofs.chunk-index.range": "800:1000",
+    "org.erofs.chunk-index.digest": digest("c"),
+    "org.erofs.something-new": "is no matter",
+  },
+};
+const meta: Layer = {
+  mediaType: META,
+  digest: digest("d"),
+  size: 500,
+  annotations: { "org.erofs.uncompressed-digest": digest("e"), "org.erofs.chunk-index.range": "420" },
+};
+
+function manifest(layers: readonly Layer[]): Manifest {
+  const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest: digest("0"), size: 2 };
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, config, layers }));
+  return parseManifest(bytes) as Manifest;
+}
+
+test("devices, the file system over them, and where their chunk indexes are", () => {
+  const image = erofsImageLayers(manifest([device, meta]), []);
+  assert.ok(isErofsManifest(manifest([device, meta])));
+  assert.ok(!isErofsManifest(manifest([device])));
+  assert.equal(image.devices.length, 1);
+  assert.equal(image.devices[0]!.contentDigest, digest("b"));
+  assert.deepEqual(image.devices[0]!.chunkIndex, {
+    blob: digest("a"),
+    start: 800,
+    end: 1000,
+    framed: true,
+    digest: digest("c"),
+  });
+  assert.equal(image.meta.compression, "zstd");
+  assert.deepEqual(image.meta.chunkIndex, { blob: digest("d"), start: 420, end: 500, framed: true, digest: undefined });
+});
+
+test("a plain device with a chunk index as a layer of its own", () => {
+  const plain = {
+    mediaType: "application/octet-stream",
+    digest: digest("1"),
+    size: 77,
+    annotations: { "org.erofs.role": "device" },
+  };
+  const index = {
+    mediaType: "application/vnd.erofs.chunk-index.v1",
+    digest: digest("2"),
+    size: 80,
+    annotations: { "org.erofs.chunk-index.target": digest("1") },
+  };
+  const { devices } = erofsImageLayers(manifest([plain, index, meta]), []);
+  assert.equal(devices[0]!.contentDigest, digest("1"));
+  assert.deepEqual(devices[0]!.chunkIndex, {
+    blob: digest("2"),
+    start: 0,
+    end: 80,
+    framed: false,
+    digest: digest("2"),
+  });
+  const wrong = { ...index, annotations: { "org.erofs.chunk-index.target": digest("3") } };
+  assert.throws(() => erofsImageLayers(manifest([plain, wrong, meta]), []), /the chunk index behind it is for/);
+});
+
+test("diff ids of the config stand in for a missing digest; an index of another kind is none", () => {
+  const old = {
+    ...device,
+    annotations: {
+      "org.erofs.role": "device",
+      "org.erofs.chunk-index.range": "1",
+      "org.erofs.chunk-index.mediaType": "x/y",
+    },
+  };
+  const { devices } = erofsImageLayers(manifest([old, meta]), [digest("7"), digest("8")]);
+  assert.equal(devices[0]!.contentDigest, digest("7"));
+  assert.equal(devices[0]!.chunkIndex, undefined);
+});
+
+const withAnnotation = (name: string, value: string) => ({
+  ...device,
+  annotations: { ...device.annotations, [name]: value },
+});
+for (const [name, layers, code] of [
+  ["no file system", [device], "ERR_BAD_VALUE"],
+  ["no layers", [], "ERR_BAD_VALUE"],
+  ["two file systems", [meta, meta], "ERR_UNSUPPORTED"],
+  ["an overlay", [withAnnotation("org.erofs.role", "overlay-lower"), meta], "ERR_UNSUPPORTED"],
+  [
+    "a tar as the last layer",
+    [device, { ...meta, mediaType: "application/vnd.oci.image.layer.v1.tar+zstd" }],
+    "ERR_BAD_VALUE",
+  ],
+  ["a chunk index first", [{ ...meta, mediaType: "application/vnd.erofs.chunk-index.v1" }, meta], "ERR_BAD_VALUE"],
+  ["an index behind the end", [withAnnotation("org.erofs.chunk-index.range", "800:1001"), meta], "ERR_BAD_VALUE"],
+  ["an index of nothing", [withAnnotation("org.erofs.chunk-index.range", "800:800"), meta], "ERR_BAD_VALUE"],
+  ["a range of words", [withAnnotation("org.erofs.chunk-index.range", "from here"), meta], "ERR_BAD_VALUE"],
+  ["a digest of words", [withAnnotation("org.erofs.uncompressed-digest", "sha256:x"), meta], "ERR_BAD_VALUE"],
+  ["no digest at all", [{ ...device, annotations: { "org.erofs.role": "device" } }, meta], "ERR_BAD_VALUE"],
+] as const)
+  test(`${name} is refused`, () => {
+    assert.throws(
+      () => erofsImageLayers(manifest(layers), []),
+      (error) => error instanceof DocumentError && error.code === code,
+    );
+  });

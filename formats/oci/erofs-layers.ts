@@ -1,0 +1,174 @@
+/**
+ * EROFS images in a registry, as the draft EROFS image specification has them (erofs/erofs-image-spec, spec.md): media
+ * types, annotations, and which layer is a device of which.
+ */
+import { type Digest, isDigest } from "./digest.ts";
+import { DocumentError } from "./document.ts";
+import type { Descriptor, Manifest } from "./manifest.ts";
+
+/** An EROFS file system (spec.md, 2.1); `+zstd` when it is compressed. */
+export const EROFS_LAYER = "application/vnd.erofs";
+/** A chunk index, as a layer of its own or as part of one (2.2). */
+export const EROFS_CHUNK_INDEX = "application/vnd.erofs.chunk-index.v1";
+/** File data without a file system around them: what a device layer of ours is (2.4 allows any type). */
+export const DATA_LAYER = "application/octet-stream";
+/** Added to a layer's type when its content is compressed (RFC 8478 and spec.md, 2.1). */
+export const ZSTD_SUFFIX = "+zstd";
+/** In `os.features` of configs and index entries (5.4). */
+export const EROFS_FEATURE = "erofs";
+
+/** Annotations of layer descriptors (2.3). */
+export const EROFS_ANNOTATIONS = {
+  role: "org.erofs.role",
+  uncompressedDigest: "org.erofs.uncompressed-digest",
+  chunkIndexRange: "org.erofs.chunk-index.range",
+  chunkIndexDigest: "org.erofs.chunk-index.digest",
+  chunkIndexMediaType: "org.erofs.chunk-index.mediaType",
+  chunkIndexTarget: "org.erofs.chunk-index.target",
+} as const;
+
+/** The index within a blob, or as a blob of its own. */
+export interface ChunkIndexLocation {
+  /** The blob that holds it. */
+  readonly blob: Digest;
+  /** Of that blob: from the first byte of the frame around the index, or of the index itself when there is none. */
+  readonly start: number;
+  readonly end: number;
+  readonly framed: boolean;
+  /** Of the index without its frame. */
+  readonly digest: Digest | undefined;
+}
+
+/** A layer whose content is used as it is: a device or a file system. */
+export interface ErofsLayer {
+  readonly descriptor: Descriptor;
+  readonly compression: "none" | "zstd";
+  /** Digest of the content, by which it is known in stores. */
+  readonly contentDigest: Digest;
+  /** Absent: the layer can be read from start to end only. */
+  readonly chunkIndex: ChunkIndexLocation | undefined;
+}
+
+/** An image of one file system over its devices. */
+export interface ErofsImageLayers {
+  readonly meta: ErofsLayer;
+  /** In the order of the file system's device table. */
+  readonly devices: readonly ErofsLayer[];
+}
+
+/** Whether the manifest has EROFS layers, and so is no source of tars. */
+export function isErofsManifest(manifest: Manifest): boolean {
+  return manifest.layers.some(({ mediaType }) => bare(mediaType) === EROFS_LAYER);
+}
+
+/**
+ * The layers of an image that is one EROFS file system with devices.
+ *
+ * @param diffIds of the image's config, for layers that do not tell their content's digest themselves
+ * @throws DocumentError ERR_UNSUPPORTED for images of several file systems, ERR_BAD_VALUE for an order or annotations that
+ *   the specification forbids
+ */
+export function erofsImageLayers(manifest: Manifest, diffIds: readonly Digest[]): ErofsImageLayers {
+  const { layers } = manifest;
+  const devices: ErofsLayer[] = [];
+  for (let i = 0; i < layers.length; i++) {
+    const path = `manifest.layers[${i}]`;
+    const descriptor = layers[i]!;
+    if (descriptor.mediaType === EROFS_CHUNK_INDEX) {
+      // It belongs to the layer before it, which has taken it.
+      if (i === 0)
+        throw new DocumentError("ERR_BAD_VALUE", path, "a chunk index comes first, expected the layer it is for");
+      continue;
+    }
+    const layer = erofsLayer(descriptor, layers[i + 1], diffIds[i], path);
+    const role = descriptor.annotations.get(EROFS_ANNOTATIONS.role);
+    if (role === "device") devices.push(layer);
+    else if (i !== layers.length - 1 || role !== undefined)
+      throw new DocumentError(
+        "ERR_UNSUPPORTED",
+        path,
+        `found the role ${JSON.stringify(role ?? "none")}, expected devices and one file system without a role behind them`,
+      );
+    else if (bare(descriptor.mediaType) !== EROFS_LAYER)
+      throw new DocumentError(
+        "ERR_BAD_VALUE",
+        path,
+        `found ${descriptor.mediaType}, expected ${EROFS_LAYER} as the last layer`,
+      );
+    else return { meta: layer, devices };
+  }
+  throw new DocumentError("ERR_BAD_VALUE", "manifest.layers", "has no file system behind its devices");
+}
+
+function erofsLayer(
+  descriptor: Descriptor,
+  next: Descriptor | undefined,
+  diffId: Digest | undefined,
+  path: string,
+): ErofsLayer {
+  const compression = compressionOf(descriptor.mediaType);
+  const stated = digestAnnotation(descriptor, EROFS_ANNOTATIONS.uncompressedDigest, path) ?? diffId;
+  const contentDigest = compression === "none" ? descriptor.digest : stated;
+  if (contentDigest === undefined)
+    throw new DocumentError(
+      "ERR_BAD_VALUE",
+      path,
+      `has no annotation ${EROFS_ANNOTATIONS.uncompressedDigest} and no diff id`,
+    );
+  const chunkIndex = embeddedIndex(descriptor, compression, path) ?? standaloneIndex(descriptor, next, path);
+  return { descriptor, compression, contentDigest, chunkIndex };
+}
+
+function embeddedIndex(
+  descriptor: Descriptor,
+  compression: "none" | "zstd",
+  path: string,
+): ChunkIndexLocation | undefined {
+  const { annotations, digest, size } = descriptor;
+  const range = annotations.get(EROFS_ANNOTATIONS.chunkIndexRange);
+  const mediaType = annotations.get(EROFS_ANNOTATIONS.chunkIndexMediaType) ?? EROFS_CHUNK_INDEX;
+  // An index of another kind is none to us: the specification wants it so.
+  if (range === undefined || mediaType !== EROFS_CHUNK_INDEX) return undefined;
+  const match = /^(\d{1,15})(?::(\d{1,15}))?$/.exec(range);
+  const start = Number(match?.[1] ?? Number.NaN);
+  const end = match?.[2] === undefined ? size : Number(match[2]);
+  if (!(start < end && end <= size))
+    throw new DocumentError(
+      "ERR_BAD_VALUE",
+      `${path}.annotations.${EROFS_ANNOTATIONS.chunkIndexRange}`,
+      `found ${JSON.stringify(range.slice(0, 100))}, expected START[:END] within the ${size} bytes of the layer`,
+    );
+  const indexDigest = digestAnnotation(descriptor, EROFS_ANNOTATIONS.chunkIndexDigest, path);
+  return { blob: digest, start, end, framed: compression === "zstd", digest: indexDigest };
+}
+
+function standaloneIndex(
+  descriptor: Descriptor,
+  next: Descriptor | undefined,
+  path: string,
+): ChunkIndexLocation | undefined {
+  if (next?.mediaType !== EROFS_CHUNK_INDEX) return undefined;
+  const target = next.annotations.get(EROFS_ANNOTATIONS.chunkIndexTarget);
+  if (target !== undefined && target !== descriptor.digest)
+    throw new DocumentError(
+      "ERR_BAD_VALUE",
+      path,
+      `the chunk index behind it is for ${JSON.stringify(target.slice(0, 100))}, expected ${descriptor.digest}`,
+    );
+  return { blob: next.digest, start: 0, end: next.size, framed: false, digest: next.digest };
+}
+
+function digestAnnotation(descriptor: Descriptor, name: string, path: string): Digest | undefined {
+  const text = descriptor.annotations.get(name);
+  if (text === undefined || isDigest(text)) return text;
+  const found = JSON.stringify(text.slice(0, 100));
+  throw new DocumentError("ERR_BAD_VALUE", `${path}.annotations.${name}`, `found ${found}, expected a sha256 digest`);
+}
+
+function compressionOf(mediaType: string): "none" | "zstd" {
+  return mediaType.endsWith(ZSTD_SUFFIX) ? "zstd" : "none";
+}
+
+function bare(mediaType: string): string {
+  return mediaType.endsWith(ZSTD_SUFFIX) ? mediaType.slice(0, -ZSTD_SUFFIX.length) : mediaType;
+}
