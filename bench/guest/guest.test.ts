@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { parseMeminfo } from "../../builder/guestkit/index.ts";
 import type { CaseId } from "./case.ts";
-import { parseMeminfo } from "./memory.ts";
 import type { GuestRun, Reader, Reading } from "./readings.ts";
 import { drawReport, markdownReport } from "./report.ts";
 import { type CaseResult, cacheGrowth, checkSame, type Results } from "./results.ts";

@@ -1,9 +1,14 @@
+import {
+  type GuestMemory,
+  type ProcessMemory,
+  pageCacheOf,
+  processMemory,
+  ShellGuest,
+} from "../../builder/guestkit/index.ts";
 import { run } from "../../builder/testkit/index.ts";
 import { type Disturbance, isDisturbed, type QuietOptions, whenQuiet } from "../kit/index.ts";
 import type { Case } from "./case.ts";
-import { BenchGuest } from "./guest.ts";
 import { type Inputs, READER, TREE } from "./inputs.ts";
-import { type GuestMemory, type ProcessMemory, pageCacheOf, parseMeminfo, processMemory } from "./memory.ts";
 
 /**
  * How the tree is read: by the lean reader, from empty caches of the guest and then once more; by tar, from empty caches.
@@ -63,7 +68,7 @@ export async function readInGuest(
 ): Promise<GuestRun> {
   const server = await one.serve?.();
   try {
-    const guest = await BenchGuest.boot({
+    const guest = await ShellGuest.boot({
       storeRoot: inputs.storeRoot,
       image: one.image,
       memoryBytes: MEMORY_BYTES,
@@ -75,20 +80,19 @@ export async function readInGuest(
     });
     try {
       const pids = [guest.pid, ...(server === undefined ? [] : [server.child.pid!])];
-      const memory = async () => parseMeminfo(await guest.shell("cat /proc/meminfo"));
-      const guestEmpty = await memory();
+      const guestEmpty = await guest.memory();
       const processesEmpty = processMemory(pids);
       for (const line of one.prepare) await guest.shell(line);
-      const guestAtStart = await memory();
+      const guestAtStart = await guest.memory();
       const readings: Reading[] = [];
       for (const reader of READERS) {
-        if (reader !== "again") await guest.shell("sync; echo 3 >/proc/sys/vm/drop_caches");
+        if (reader !== "again") await guest.dropCaches();
         const found = await whenQuiet(options.quiet, async () => {
           const pageCacheBefore = await fillPageCache(one, inputs);
           return { ...(await read(guest, one, reader)), pageCacheBefore };
         });
         const after = {
-          guest: await memory(),
+          guest: await guest.memory(),
           processes: processMemory(pids),
           pageCache: await pageCacheOf(one.hostPaths),
         };
@@ -113,7 +117,7 @@ async function fillPageCache({ hostPaths }: Case, { readerPath }: Inputs): Promi
 }
 
 async function read(
-  guest: BenchGuest,
+  guest: ShellGuest,
   { folder }: Case,
   reader: Reader,
 ): Promise<Pick<Reading, "seconds" | "files" | "bytes">> {

@@ -1,6 +1,6 @@
 /** Where memory goes: in the guest, in processes of the host, in the host's page cache. */
 import { readFileSync } from "node:fs";
-import { run } from "../../builder/testkit/index.ts";
+import { run } from "../testkit/index.ts";
 
 /** Of a guest's /proc/meminfo, in bytes. */
 export interface GuestMemory {

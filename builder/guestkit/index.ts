@@ -1,0 +1,3 @@
+/** Guests that tests and benchmarks talk to: a shell in a microVM, images for it, what it has in memory, volumes. */
+export { type GuestMemory, type ProcessMemory, pageCacheOf, parseMeminfo, processMemory } from "./memory.ts";
+export { GuestCommandError, type GuestWishes, ShellGuest } from "./shell-guest.ts";
