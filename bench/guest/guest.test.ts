@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseMeminfo } from "../../builder/guestkit/index.ts";
 import type { CaseId } from "./case.ts";
 import type { GuestRun, Reader, Reading } from "./readings.ts";
 import { drawReport, markdownReport } from "./report.ts";
@@ -100,10 +99,4 @@ test("the report has a row for each case and each target, and a bar for each tim
   assert.match(text, /\| virtiofs \| 90\.0 \| 15\.00× \|/);
   assert.match(text, /mounts in the guest \| ≤ 200 ms \| 230 ms \| missed \|/);
   assert.equal(drawReport(RESULTS).match(/<rect /g)?.length, CASES.length * 4);
-});
-
-test("meminfo: fields by their whole names, in bytes", () => {
-  const text = "MemTotal: 100 kB\nMemAvailable:   90 kB\nBuffers: 1 kB\nSwapCached: 7 kB\nCached: 5 kB\nSlab: 3 kB\n";
-  assert.deepEqual(parseMeminfo(text), { total: 102400, available: 92160, cached: 5120, buffers: 1024, slab: 3072 });
-  assert.throws(() => parseMeminfo("MemTotal: 1 kB\n"), /no MemAvailable/);
 });

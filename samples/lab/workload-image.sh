@@ -33,7 +33,8 @@ debian_configure "$root"
 # The programs that nothing here starts, and texts; zlib's examples are what gcc compiles.
 mv "$root/usr/share/doc/zlib1g-dev/examples" "$root/usr/src/zlib"
 rm -rf "$root"/usr/share/{bash-completion,bug,doc,doc-base,info,lintian,perl,zoneinfo} "$root"/usr/lib/x86_64-linux-gnu/perl
-rm -rf "$root"/usr/lib/gcc/x86_64-linux-gnu/*/{lto1,*san*,libgo*,plugin}
+rm -rf "$root"/usr/bin/{perl*,python3*,scalar,*-lto-dump-*,*-dwp,*-ld.gold} "$root"/usr/lib/python3*
+rm -rf "$root"/usr/lib/gcc/x86_64-linux-gnu/*/{lto1,plugin} "$root"/usr/lib/x86_64-linux-gnu/lib{a,t,l,ub}san.so*
 mkdir -p "$root"/{volume,other}
 tar --create --file "$work/tar" --directory "$root" --format=posix --sort=name --numeric-owner .
 mv "$work/tar" "$result"
