@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { gzipSync } from "node:zlib";
-import { type FakeImage, type Fault, fakeImage, sendShort, startFakeRegistry } from "../sources/registry/testing.ts";
+import { type FakeImage, type Fault, fakeImage, sendShort, startFakeRegistry } from "../../blobd/registry/testing.ts";
 import { buildTar, type ErofsifyResult, erofsify, run, storeState, tempDir } from "../testkit/index.ts";
 
 // The command and a registry that fails in every way: exit code, one line that says what happened, nothing half-written

@@ -4,7 +4,7 @@ import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { before, describe, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type FakeRegistry, fakeImage, startFakeRegistry } from "../sources/registry/testing.ts";
+import { type FakeRegistry, fakeImage, startFakeRegistry } from "../../blobd/registry/testing.ts";
 import {
   buildTar,
   type ErofsifyResult,

@@ -1,8 +1,8 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { posix } from "node:path";
+import { ioError, SourceError } from "../../blobd/registry/index.ts";
 import { FormatError } from "../../formats/bytes/index.ts";
 import { type TarEntry, TarReader } from "../../formats/tar/index.ts";
-import { ioError, SourceError } from "./errors.ts";
 import type { Member } from "./image.ts";
 
 const BLOCK = 512;

@@ -3,11 +3,11 @@ import { appendFileSync, mkdirSync, readdirSync, rmSync, truncateSync, utimesSyn
 import { join } from "node:path";
 import { test } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
+import { sha256 } from "../../blobd/registry/index.ts";
 import { digestHex } from "../../formats/oci/index.ts";
 import { buildTar, type TarEntry, tempDir, writeOciLayout } from "../testkit/index.ts";
 import { openLayer, parseSource, releaseImage, resolveImage, type SourceSpec } from "./index.ts";
 import type { ReadOptions } from "./options.ts";
-import { sha256 } from "./verify.ts";
 
 const dir = tempDir();
 const path = (name: string) => join(dir, name);

@@ -3,6 +3,8 @@
  * of its config and of its layers. Layers are `HEX.tar`, `ID/layer.tar` (a link where two are equal) or
  * `blobs/sha256/HEX`; they are plain tars by custom, and compressed where Docker keeps images in containerd.
  */
+
+import { parsed, SourceError, sha256, wrongDigest } from "../../blobd/registry/index.ts";
 import {
   type Digest,
   formatReference,
@@ -18,11 +20,9 @@ import {
 } from "../../formats/oci/index.ts";
 import { DETECT_BYTES, detectCompression } from "../decompress/index.ts";
 import { type ArchiveIndex, readMemberBytes } from "./archive-index.ts";
-import { checkPlatform, parsed } from "./documents.ts";
-import { SourceError } from "./errors.ts";
+import { checkPlatform } from "./documents.ts";
 import { hashRange } from "./hash-range.ts";
 import type { LayerInfo, Member } from "./image.ts";
-import { sha256, wrongDigest } from "./verify.ts";
 
 interface SavedImage {
   readonly configPath: string;

@@ -1,6 +1,6 @@
+import { checkContent, type Expected, parsed, SourceError } from "../../blobd/registry/index.ts";
 import {
   type Digest,
-  DocumentError,
   formatPlatform,
   type ImageConfig,
   type Index,
@@ -17,9 +17,7 @@ import {
   platformFit,
   selectEntry,
 } from "../../formats/oci/index.ts";
-import { SourceError } from "./errors.ts";
 import type { LayerInfo } from "./image.ts";
-import { checkContent, type Expected } from "./verify.ts";
 
 /** A manifest and what came with it. */
 export interface ImageDocuments {
@@ -117,17 +115,6 @@ function noSuchPlatform(name: string, index: Index, wanted: Platform): never {
     "ERR_PLATFORM",
     `${name} has no image for ${asked}; choose with --platform among ${offered.join(", ")}`,
   );
-}
-
-/** Runs a parser; what it refuses becomes a SourceError that names the image. */
-export function parsed<T>(name: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (!(error instanceof DocumentError)) throw error;
-    const code = error.code === "ERR_UNSUPPORTED" ? "ERR_UNSUPPORTED" : "ERR_BAD_MANIFEST";
-    throw new SourceError(code, `${name}: ${error.message}`, { cause: error });
-  }
 }
 
 function limit(name: string, { digest, size }: Expected, most: number): void {

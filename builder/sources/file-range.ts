@@ -1,5 +1,5 @@
 import { type FileHandle, open } from "node:fs/promises";
-import { ioError } from "./errors.ts";
+import { ioError } from "../../blobd/registry/index.ts";
 
 /** Large enough that a read's hop to the thread pool does not count, small enough to stay in the processor's cache. */
 const CHUNK_BYTES = 1 << 20;

@@ -1,4 +1,5 @@
 /** What is known of an image once it is found: plain data, sent to worker threads as it is. */
+import type { Authorization, Endpoint } from "../../blobd/registry/index.ts";
 import type { Compression, Digest, ImageConfig, Platform } from "../../formats/oci/index.ts";
 import type { SourceSpec } from "./spec.ts";
 
@@ -46,25 +47,6 @@ export interface RegistryAccess {
   readonly endpoints: readonly Endpoint[];
   /** The first one's authorization. */
   readonly authorization?: Authorization;
-}
-
-/** One server that has the repositories of a registry. */
-export interface Endpoint {
-  /** `https://host[:port]`, without a slash at the end. */
-  readonly origin: string;
-  /** The host its credentials are filed under: `docker.io`, `host:5000`. */
-  readonly host: string;
-  /** Stands before the repository in paths: "" or `hub/`. */
-  readonly prefix: string;
-  /** PEM file of further certificate authorities. */
-  readonly ca?: string;
-}
-
-/** A value for the Authorization header. */
-export interface Authorization {
-  readonly value: string;
-  /** When it stops working, in ms since 1970; Infinity for credentials. */
-  readonly expiresMs: number;
 }
 
 /** Where a member's bytes lie in an archive. */

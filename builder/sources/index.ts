@@ -5,11 +5,10 @@
  *   const image = await resolveImage(parseSource("alpine:3.20"));
  *   for (const layer of image.layers) for await (const chunk of openLayer(image, layer)) …
  */
-export { SourceError, type SourceErrorCode } from "./errors.ts";
+export { DEFAULT_RETRY, type RetryPolicy, SourceError, type SourceErrorCode } from "../../blobd/registry/index.ts";
 export type { LayerInfo, ResolvedImage } from "./image.ts";
 export { type LayerOrigin, openLayer } from "./open.ts";
 export type { ReadOptions } from "./options.ts";
-export { DEFAULT_RETRY, type RetryPolicy } from "./registry/retry.ts";
 export { releaseImage, resolveImage } from "./resolve.ts";
 export { formatSource, hostPlatform, parseSource, type SourceOptions, type SourceSpec } from "./spec.ts";
 export { type WalkOptions, walkDirectory } from "./walk.ts";

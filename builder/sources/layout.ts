@@ -1,6 +1,7 @@
 /** OCI image layouts, as a directory or as a tar. OCI image spec, image-layout.md. */
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { ioError, parsed, SourceError, sha256 } from "../../blobd/registry/index.ts";
 import {
   type Descriptor,
   type Digest,
@@ -13,10 +14,8 @@ import {
   parseManifest,
 } from "../../formats/oci/index.ts";
 import type { ArchiveIndex } from "./archive-index.ts";
-import { type DocumentStore, parsed } from "./documents.ts";
-import { ioError, SourceError } from "./errors.ts";
+import type { DocumentStore } from "./documents.ts";
 import { formatSource, type LayoutImage, type SourceSpec } from "./spec.ts";
-import { sha256 } from "./verify.ts";
 
 /** Small files of a layout, by path from its root. */
 export type LayoutReader = (path: string, limit: number) => Promise<Uint8Array>;

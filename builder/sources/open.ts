@@ -1,15 +1,14 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { type Expected, ioError, SourceError, StreamCheck, wrongLength } from "../../blobd/registry/index.ts";
 import type { Digest } from "../../formats/oci/index.ts";
-import { ioError, SourceError } from "./errors.ts";
 import { readFileRange } from "./file-range.ts";
 import type { LayerInfo, ResolvedImage } from "./image.ts";
 import { blobPath } from "./layout.ts";
 import { type ReadOptions, registryOptions } from "./options.ts";
-import { openRegistryLayer } from "./registry/image.ts";
+import { openRegistryLayer } from "./registry-image.ts";
 import { formatSource } from "./spec.ts";
 import { openTarFile } from "./tar-file.ts";
-import { type Expected, StreamCheck, wrongLength } from "./verify.ts";
 
 /** What a worker thread needs of an image to read its layers: plain data. */
 export type LayerOrigin = Pick<ResolvedImage, "spec" | "access">;

@@ -1,6 +1,4 @@
-import type { RegistryOptions } from "./registry/image.ts";
-import { DEFAULT_RETRY, type RetryPolicy } from "./registry/retry.ts";
-import type { Environment } from "./registry/settings.ts";
+import { DEFAULT_RETRY, type Environment, type RegistryOptions, type RetryPolicy } from "../../blobd/registry/index.ts";
 
 /** How sources are read. */
 export interface ReadOptions {

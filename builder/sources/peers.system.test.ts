@@ -6,6 +6,8 @@ import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import { Worker } from "node:worker_threads";
+import { sha256 } from "../../blobd/registry/index.ts";
+import { type Fault, fakeImage, startFakeRegistry } from "../../blobd/registry/testing.ts";
 import { type EntrySink, type TarEntry, TarReader } from "../../formats/tar/index.ts";
 import { EDGE_TAG, pushImage, run, startServer, tempDir, unpackWithUmoci, writeEdgeImage } from "../testkit/index.ts";
 import {
@@ -17,8 +19,6 @@ import {
   walkDirectory,
 } from "./index.ts";
 import type { ReadOptions } from "./options.ts";
-import { type Fault, fakeImage, startFakeRegistry } from "./registry/testing.ts";
-import { sha256 } from "./verify.ts";
 
 const dir = tempDir();
 const layout = join(dir, "edge");

@@ -1,3 +1,4 @@
+import { SourceError } from "../../blobd/registry/index.ts";
 import { FormatError } from "../../formats/bytes/index.ts";
 import {
   type Digest,
@@ -8,7 +9,6 @@ import {
   parseReference,
   type Reference,
 } from "../../formats/oci/index.ts";
-import { SourceError } from "./errors.ts";
 
 /** Where an image is and how to reach it. Plain data: it can be sent to a worker thread. */
 export type SourceSpec =

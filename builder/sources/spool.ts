@@ -6,10 +6,10 @@
 import { randomUUID } from "node:crypto";
 import { closeSync, constants, openSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { ioError, SourceError } from "../../blobd/registry/index.ts";
 import { FormatError } from "../../formats/bytes/index.ts";
 import { DETECT_BYTES, decompress, detectCompression } from "../decompress/index.ts";
 import { readMemberBytes } from "./archive-index.ts";
-import { ioError, SourceError } from "./errors.ts";
 import { readFileRange } from "./file-range.ts";
 
 export interface SpoolOptions {

@@ -1,7 +1,7 @@
 /** One tar file as an image of one layer. */
 import { stat } from "node:fs/promises";
+import { ioError, SourceError } from "../../blobd/registry/index.ts";
 import { type Digest, type ImageConfig, type Platform, parseImageConfig } from "../../formats/oci/index.ts";
-import { ioError, SourceError } from "./errors.ts";
 import { readFileRange } from "./file-range.ts";
 import { hashRange } from "./hash-range.ts";
 import type { FileIdentity, LayerInfo } from "./image.ts";

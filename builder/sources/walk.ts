@@ -1,11 +1,11 @@
 /** A directory tree as the entries of a tar, in an order that depends on nothing but the names. */
 import * as fs from "node:fs";
 import { setImmediate } from "node:timers/promises";
+import { ioError, SourceError } from "../../blobd/registry/index.ts";
 import { listXattrs, SysError } from "../../blobd/sys/index.ts";
 import { type ByteString, fromBytes, fromText, toBytes, toText } from "../../formats/bytes/index.ts";
 import { type EntrySink, type EntryType, NO_XATTRS, type TarEntry } from "../../formats/tar/index.ts";
 import type { Xattr } from "../../formats/tree/index.ts";
-import { ioError, SourceError } from "./errors.ts";
 
 export interface WalkOptions {
   readonly signal?: AbortSignal | undefined;

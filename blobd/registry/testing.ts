@@ -3,9 +3,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
-import { type Digest, OCI_CONFIG, OCI_MANIFEST } from "../../../formats/oci/index.ts";
-import type { ReadOptions } from "../options.ts";
-import { sha256 } from "../verify.ts";
+import { type Digest, OCI_CONFIG, OCI_MANIFEST } from "../../formats/oci/index.ts";
+import type { RetryPolicy } from "./retry.ts";
+import type { Environment } from "./settings.ts";
+import { sha256 } from "./verify.ts";
 
 /** An image's documents and layers as bytes. */
 export interface FakeImage {
@@ -121,8 +122,16 @@ export function sendShort(response: ServerResponse, blob: Buffer, bytes: number)
   response.write(blob.subarray(0, bytes), () => response.destroy());
 }
 
+/** What tests set of a reader's options. */
+interface TestedOptions {
+  readonly env?: Environment | undefined;
+  readonly retry?: Partial<RetryPolicy> | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((receivedBytes: number) => void) | undefined;
+}
+
 /** Options under which nothing is read from the user's home, and no wait is longer than a moment. */
-export function testOptions(more: ReadOptions = {}): ReadOptions & { waits: number[] } {
+export function testOptions(more: TestedOptions = {}) {
   const waits: number[] = [];
   const sleep = async (ms: number) => {
     waits.push(ms);

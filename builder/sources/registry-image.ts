@@ -1,28 +1,33 @@
 /** Images in a registry: their documents, and their layers. */
 import {
+  type BlobRequest,
+  connectionOf,
+  downloadBlob,
+  type Expected,
+  endpointsOf,
+  header,
+  parsed,
+  RegistryClient,
+  type RegistryOptions,
+  readBody,
+  readSettings,
+  registryOpener,
+  retrying,
+  SourceError,
+  sha256,
+  urlOpener,
+  wrongDigest,
+} from "../../blobd/registry/index.ts";
+import {
   formatReference,
   MANIFEST_TYPES,
   MAX_CONFIG_BYTES,
   MAX_MANIFEST_BYTES,
   parseManifest,
-} from "../../../formats/oci/index.ts";
-import { type DocumentStore, type ImageDocuments, parsed, readDocuments } from "../documents.ts";
-import { SourceError } from "../errors.ts";
-import type { RegistryAccess } from "../image.ts";
-import type { RegistrySpec } from "../spec.ts";
-import { type Expected, sha256, wrongDigest } from "../verify.ts";
-import { RegistryClient } from "./client.ts";
-import { type BlobRequest, downloadBlob, registryOpener, urlOpener } from "./download.ts";
-import { header, readBody } from "./http.ts";
-import type { Connection } from "./login.ts";
-import { type RetryPolicy, retrying } from "./retry.ts";
-import { type Environment, endpointsOf, readSettings } from "./settings.ts";
-
-export interface RegistryOptions {
-  readonly env: Environment;
-  readonly retry: RetryPolicy;
-  readonly signal?: AbortSignal | undefined;
-}
+} from "../../formats/oci/index.ts";
+import { type DocumentStore, type ImageDocuments, readDocuments } from "./documents.ts";
+import type { RegistryAccess } from "./image.ts";
+import type { RegistrySpec } from "./spec.ts";
 
 /** @throws SourceError when none of the registry's endpoints has the image: the error of the registry itself */
 export async function resolveRegistry(
@@ -32,7 +37,7 @@ export async function resolveRegistry(
   const { registry, repository } = spec.reference;
   const endpoints = endpointsOf(registry, spec.plainHttp, await readSettings(options.env));
   for (const endpoint of endpoints) {
-    const client = new RegistryClient(endpoint, repository, connection(options));
+    const client = new RegistryClient(endpoint, repository, connectionOf(options));
     try {
       const documents = await readDocuments(documentStore(client, spec, options), spec.platform);
       const { authorization } = client;
@@ -49,10 +54,6 @@ export async function resolveRegistry(
     }
   }
   throw new Error("a registry has at least one endpoint");
-}
-
-function connection({ env, retry, signal }: RegistryOptions): Connection {
-  return { env, stallMs: retry.stallMs, signal };
 }
 
 function documentStore(client: RegistryClient, spec: RegistrySpec, { retry, signal }: RegistryOptions): DocumentStore {
@@ -91,12 +92,12 @@ export function openRegistryLayer(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const atRegistry = access.endpoints.map((endpoint, i) => {
     const known = i === 0 ? access.authorization : undefined;
-    return registryOpener(new RegistryClient(endpoint, access.repository, connection(options), known), request);
+    return registryOpener(new RegistryClient(endpoint, access.repository, connectionOf(options), known), request);
   });
   // An image names these: never let it lead from a safe registry to an unsafe place.
   const scheme = access.endpoints[0]!.origin.startsWith("http:") ? /^https?:/ : /^https:/;
   const elsewhere = urls
     .filter((url) => URL.canParse(url) && scheme.test(url))
-    .map((url) => urlOpener(new URL(url), connection(options), request));
+    .map((url) => urlOpener(new URL(url), connectionOf(options), request));
   return downloadBlob([...atRegistry, ...elsewhere], request, options.retry);
 }

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { parseSource, SourceError } from "../index.ts";
 import { parseChallenges } from "./challenge.ts";
 import { fromAuths, parseAuthFile } from "./credentials.ts";
+import { SourceError } from "./errors.ts";
 import { endpointsOf, parseSettings } from "./settings.ts";
 
 const RUNS = { seed: 20261124, numRuns: 3000 };
@@ -27,17 +27,6 @@ test("any WWW-Authenticate header is read", () => {
         assert.ok(parameters instanceof Map);
       }
     }),
-    RUNS,
-  );
-});
-
-test("any source is understood or a SourceError", () => {
-  const source = fc.oneof(
-    fc.string(),
-    pieces("oci", "tar", "docker-archive", ":", "@", "/", "sha256", "a", "A", "docker://"),
-  );
-  fc.assert(
-    fc.property(source, (text) => survives(() => parseSource(text))),
     RUNS,
   );
 });

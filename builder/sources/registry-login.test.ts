@@ -4,10 +4,10 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import { tempDir } from "../../testkit/index.ts";
-import { openLayer, parseSource, resolveImage } from "../index.ts";
-import type { ReadOptions } from "../options.ts";
-import { type FakeRegistry, fakeImage, startFakeRegistry, testOptions } from "./testing.ts";
+import { type FakeRegistry, fakeImage, startFakeRegistry, testOptions } from "../../blobd/registry/testing.ts";
+import { tempDir } from "../testkit/index.ts";
+import { openLayer, parseSource, resolveImage } from "./index.ts";
+import type { ReadOptions } from "./options.ts";
 
 const LAYER = Buffer.from("layer".repeat(10_000));
 const IMAGE = fakeImage([LAYER]);

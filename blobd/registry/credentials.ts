@@ -6,9 +6,9 @@
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { DocumentError, JsonObject } from "../../../formats/oci/index.ts";
-import { ioError, SourceError } from "../errors.ts";
+import { DocumentError, JsonObject } from "../../formats/oci/index.ts";
 import { askHelper } from "./credential-helper.ts";
+import { ioError, SourceError } from "./errors.ts";
 import type { Environment } from "./settings.ts";
 
 /** What is known to log in with, and where it comes from (for messages). */

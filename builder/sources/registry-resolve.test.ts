@@ -4,12 +4,12 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
-import { DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, parsePlatform } from "../../../formats/oci/index.ts";
-import { tempDir } from "../../testkit/index.ts";
-import { openLayer, parseSource, resolveImage, type SourceOptions } from "../index.ts";
-import type { ReadOptions } from "../options.ts";
-import { sha256 } from "../verify.ts";
-import { type FakeRegistry, fakeImage, startFakeRegistry, testOptions } from "./testing.ts";
+import { sha256 } from "../../blobd/registry/index.ts";
+import { type FakeRegistry, fakeImage, startFakeRegistry, testOptions } from "../../blobd/registry/testing.ts";
+import { DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, parsePlatform } from "../../formats/oci/index.ts";
+import { tempDir } from "../testkit/index.ts";
+import { openLayer, parseSource, resolveImage, type SourceOptions } from "./index.ts";
+import type { ReadOptions } from "./options.ts";
 
 const LAYER = Buffer.from("a layer");
 const IMAGE = fakeImage([LAYER]);

@@ -1,9 +1,15 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { test } from "node:test";
-import { openLayer, parseSource, resolveImage } from "../index.ts";
-import type { ReadOptions } from "../options.ts";
-import { type FakeRegistry, fakeImage, sendShort, startFakeRegistry, testOptions } from "./testing.ts";
+import {
+  type FakeRegistry,
+  fakeImage,
+  sendShort,
+  startFakeRegistry,
+  testOptions,
+} from "../../blobd/registry/testing.ts";
+import { openLayer, parseSource, resolveImage } from "./index.ts";
+import type { ReadOptions } from "./options.ts";
 
 const LAYER = randomBytes(300_000);
 const IMAGE = fakeImage([LAYER]);

@@ -1,0 +1,16 @@
+/**
+ * Registries over HTTP: logging in, mirrors, retries, blobs down and up. The converter pulls and pushes by it, the daemon
+ * fetches chunks.
+ */
+export { RegistryClient } from "./client.ts";
+export { type BlobRequest, downloadBlob, registryOpener, urlOpener } from "./download.ts";
+export type { Authorization, Endpoint } from "./endpoint.ts";
+export { ioError, SourceError, type SourceErrorCode } from "./errors.ts";
+export { type Answer, discard, header, networkError, readBody, send } from "./http.ts";
+export type { Connection } from "./login.ts";
+export { connectionOf, type RegistryOptions } from "./options.ts";
+export { parsed } from "./parsed.ts";
+export { Attempts, DEFAULT_RETRY, PassingError, type RetryPolicy, retrying } from "./retry.ts";
+export { type Environment, endpointsOf, parseSettings, readSettings, type Settings } from "./settings.ts";
+export { statusError } from "./status.ts";
+export { checkContent, type Expected, StreamCheck, sha256, wrongDigest, wrongLength } from "./verify.ts";

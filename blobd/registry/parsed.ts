@@ -1,0 +1,13 @@
+import { DocumentError } from "../../formats/oci/index.ts";
+import { SourceError } from "./errors.ts";
+
+/** Runs a parser; what it refuses becomes a SourceError that names the image. */
+export function parsed<T>(name: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    const code = error.code === "ERR_UNSUPPORTED" ? "ERR_UNSUPPORTED" : "ERR_BAD_MANIFEST";
+    throw new SourceError(code, `${name}: ${error.message}`, { cause: error });
+  }
+}
