@@ -4,6 +4,7 @@
  */
 export type { DecodeFailure, Decoder, DecodeStatus } from "./decoder.ts";
 export { SysError } from "./errno.ts";
+export { eventFd, signalEvent, takeEvent } from "./event-fd.ts";
 export { flock, type LockKind, tryFlock, unlockFlock } from "./flock.ts";
 export { makeFolders } from "./folders.ts";
 export { type DeflateDecoder, hasIsal, isalDecoder } from "./isal.ts";
@@ -13,6 +14,17 @@ export { addressOf, allocAligned, type NativeBuffer, PAGE_SIZE } from "./memory.
 export { type ErofsMount, type MountAttribute, type MountRequest, mount, mountErofs, unmount } from "./mount.ts";
 export { MUTEX_BYTES, Mutex } from "./mutex.ts";
 export { mknod, setTimes, type Timestamp } from "./nodes.ts";
+export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";
 export { type Sha256, sha256 } from "./sha256.ts";
+export { copyMemory, duplicate, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
+export {
+  acceptUnix,
+  connectUnix,
+  listenUnix,
+  MAX_MESSAGE_FDS,
+  socketPair,
+  UnixSocket,
+  WOULD_BLOCK,
+} from "./unix-socket.ts";
 export { listXattrs, setXattr } from "./xattr.ts";
 export { hasLibzstd, zstdDecoder } from "./zstd.ts";
