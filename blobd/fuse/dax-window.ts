@@ -5,19 +5,18 @@ export const RANGE_BYTES = 2 << 20;
  * The window of guest memory into which a file system maps files (virtio 1.2, 5.11.5). The guest chooses where; a range of
  * the window holds a range of one file.
  *
- * Results are 0 or a negative error number. All threads of a device share the window.
+ * Results are 0 or a negative error number (-EINTR: the request is taken up again later by itself). All threads of a device share the window.
  */
 export interface DaxWindow {
   /** Size of the window, a multiple of RANGE_BYTES. */
   readonly bytes: number;
   /**
-   * Maps the file's range at `fileOffset` to the window's at `windowOffset`, as far as the file reaches. The descriptor is
-   * the window's from then on, whatever the result; it is open for reading and writing. A range that is mapped like that
-   * already is left alone.
+   * Maps the file's range at `fileOffset` to the window's at `windowOffset`, as far as the file reaches: its size is read
+   * here, at a moment from which on no `grow` is missed. The descriptor is the window's from then on, whatever the result;
+   * it is open for reading and writing, and its own description. A range that is mapped like that already is left alone.
    * @param nodeId names the file in the other calls
-   * @param fileBytes the file's size
    */
-  map(nodeId: number, fd: number, fileOffset: number, windowOffset: number, fileBytes: number): number;
+  map(nodeId: number, fd: number, fileOffset: number, windowOffset: number): number;
   /** Gives up the ranges in `bytes` of the window at `windowOffset`. */
   remove(windowOffset: number, bytes: number): number;
   /**
@@ -27,7 +26,7 @@ export interface DaxWindow {
   grow(nodeId: number, fileBytes: number): number;
   /**
    * The file is about to be cut to `fileBytes`: nothing behind is mapped any longer when this returns, so that the VMM
-   * does not meet a page without a file.
+   * does not meet a page without a file. When the file is not cut after all, `grow` to its size takes it back.
    */
   shrink(nodeId: number, fileBytes: number): number;
   /** Gives up all that is mapped. */

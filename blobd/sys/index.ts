@@ -15,6 +15,7 @@ export { type ErofsMount, type MountAttribute, type MountRequest, mount, mountEr
 export { MUTEX_BYTES, Mutex } from "./mutex.ts";
 export { mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";
+export { fileSize, preadAt, pwriteAt } from "./raw-files.ts";
 export { type Sha256, sha256 } from "./sha256.ts";
 export { copyMemory, duplicate, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
 export {

@@ -12,6 +12,9 @@ const SIGNATURES = {
   umount2: ["int", "bytes", "int"],
   ioctlInt: ["int", "int", "size", "long"],
   ioctlBytes: ["int", "int", "size", "bytes"],
+  pread: ["long", "int", "address", "size", "off"],
+  pwrite: ["long", "int", "address", "size", "off"],
+  lseek: ["long", "int", "off", "int"],
   // The first argument of these five is the system call's number, SYS below.
   fsopen: ["long", "long", "bytes", "int"],
   fsconfig: ["long", "long", "int", "int", "bytes", "bytes", "int"],

@@ -1,0 +1,25 @@
+import { koffi } from "./koffi.ts";
+import { libc } from "./libc.ts";
+
+/** Files read and written by address. What fails answers with the negative error number. */
+
+const SEEK_END = 2;
+
+/** pread(2) into memory: bytes read, 0 at the end of the file. */
+export function preadAt(fd: number, address: number, bytes: number, offset: number): number {
+  return orErrno(libc().pread(fd, address, bytes, offset));
+}
+
+/** pwrite(2) from memory: bytes written. */
+export function pwriteAt(fd: number, address: number, bytes: number, offset: number): number {
+  return orErrno(libc().pwrite(fd, address, bytes, offset));
+}
+
+/** Size of an open regular file. Moves the description's own offset. */
+export function fileSize(fd: number): number {
+  return orErrno(libc().lseek(fd, 0, SEEK_END));
+}
+
+function orErrno(result: number): number {
+  return result < 0 ? -koffi().errno() : result;
+}
