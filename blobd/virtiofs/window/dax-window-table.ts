@@ -158,15 +158,16 @@ export class DaxWindowTable implements DaxWindow {
 
   #mapRange(range: number, nodeId: number, fd: number, fileOffset: number): number {
     const { table } = this;
-    const isThere = table.node[range] === nodeId && table.fileOffset[range] === fileOffset && table.fd[range] !== -1;
+    const isThere = table.node[range] === nodeId && table.fileOffset[range] === fileOffset;
     if (!isThere) {
       const status = this.#release(range);
-      if (status === 0) table.use(range, nodeId, fd, fileOffset);
-      else {
+      if (status < 0) {
         closeSync(fd);
         return status;
       }
-    } else closeSync(fd);
+      table.use(range, nodeId, fd, fileOffset);
+    } else if (table.fd[range] === -1) table.fd[range] = fd;
+    else closeSync(fd);
     // Only now that the range is counted: see WindowTable.mayHave.
     const size = fileSize(table.fd[range]!);
     const status =
@@ -223,14 +224,9 @@ export class DaxWindowTable implements DaxWindow {
   }
 
   #unmap(range: number, from: number, to: number): number {
-    const { table } = this;
-    table.changeFrom[range] = to;
-    table.changeTo[range] = from;
-    const status = this.#mapper.unmap(range * RANGE_BYTES + from * PAGE_SIZE, (to - from) * PAGE_SIZE);
-    if (status === -EINTR) return status;
-    if (status === 0) table.removeLastPiece(range, from);
-    table.changeTo[range] = to;
-    return status;
+    this.table.changeFrom[range] = to;
+    this.table.changeTo[range] = from;
+    return this.#finishUnmap(range, from, to);
   }
 
   #settle(range: number): number {
@@ -238,10 +234,20 @@ export class DaxWindowTable implements DaxWindow {
     const from = table.changeFrom[range]!;
     const to = table.changeTo[range]!;
     if (from === to) return 0;
-    // When `pages` is where the change was to lead, only striking it out is left to do.
-    if (table.pages[range] !== to) return this.#unmap(range, Math.min(from, to), Math.max(from, to));
+    // What was written down stays until this has succeeded: it may be broken off too.
+    if (table.pages[range] !== to) return this.#finishUnmap(range, Math.min(from, to), Math.max(from, to));
+    // `pages` is where the change was to lead: only striking it out is left to do.
     table.changeTo[range] = from;
     return 0;
+  }
+
+  #finishUnmap(range: number, from: number, to: number): number {
+    const { table } = this;
+    const status = this.#mapper.unmap(range * RANGE_BYTES + from * PAGE_SIZE, (to - from) * PAGE_SIZE);
+    if (status === -EINTR) return status;
+    if (status === 0) table.removeLastPiece(range, from);
+    table.changeTo[range] = table.changeFrom[range]!;
+    return status;
   }
 
   /** Unmaps all of a range and makes it free. */
