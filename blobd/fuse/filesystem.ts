@@ -15,7 +15,7 @@ export type Handler = (request: FuseRequest) => number;
  * One object serves one thread. Threads that serve the same mount share their state through memory (see SharedTable).
  */
 export interface FileSystem {
-  /** What it wants of the kernel: flags beyond the server's own, sizes, cache times. Asked at each INIT. */
+  /** What it wants of the kernel, beyond the server's own flags. Asked at each INIT, in whatever thread that comes. */
   init(offered: OfferedInit): WantedInit;
   /** The mount is gone: every node and file is forgotten. Also called before the INIT of a mount that follows another. */
   destroy(): void;
@@ -61,7 +61,10 @@ export interface FileSystem {
   getlk?: Handler;
   /** SETLK, and SETLKW with `wait`. */
   setlk?(request: FuseRequest, wait: boolean): number;
-  /** The request with this `unique` need not be finished: if it is parked, in whatever thread, it is answered with EINTR. */
+  /**
+   * The request with this `unique` need not be finished: if it is parked, in whatever thread, it is answered with EINTR.
+   * With several threads this can come shortly before the other thread has parked it.
+   */
   interrupt?(unique: bigint): void;
   /**
    * Looks after this thread's parked requests. The transport calls it when it is idle and when the time has come.

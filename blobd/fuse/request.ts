@@ -1,6 +1,7 @@
 import { InHeader, OutHeader } from "../../formats/fuse/index.ts";
 import { allocAligned, type NativeBuffer } from "../sys/index.ts";
 import { IoVector } from "./io-vector.ts";
+import type { FuseSession } from "./session.ts";
 
 /** Longest request without the data of a WRITE, in bytes: a SETXATTR of 64 KiB, a full BATCH_FORGET. */
 export const INPUT_BYTES = 256 << 10;
@@ -9,6 +10,8 @@ export const OUTPUT_BYTES = (1 << 20) + 4096;
 
 /** What a handler answers when the reply comes later, through `FuseRequest.park`. */
 export const PARKED = 1;
+/** What the server answers for a request that takes no reply: FORGET, BATCH_FORGET, INTERRUPT. */
+export const NO_REPLY = 2;
 
 /** A reply that is still owed. It belongs to the thread that got the request. */
 export interface ParkedReply {
@@ -32,14 +35,14 @@ export interface ParkedReply {
  * A reply has `outputBytes` behind its header, or `roomBytes` bytes in `room`, not both.
  */
 export class FuseRequest {
-  readonly input: NativeBuffer = allocAligned(INPUT_BYTES);
-  readonly in: DataView = viewOf(this.input);
+  readonly input: NativeBuffer;
+  readonly in: DataView;
   /** Bytes of `input` that are the request's. */
   inputBytes = 0;
   readonly data = new IoVector();
 
-  readonly output: NativeBuffer = allocAligned(OUTPUT_BYTES);
-  readonly out: DataView = viewOf(this.output);
+  readonly output: NativeBuffer;
+  readonly out: DataView;
   /** Most bytes that the asker takes behind the reply's header. */
   outputLimit = 0;
   /** Bytes of the reply behind its header, at OUT_ARGS of `output`. */
@@ -61,6 +64,8 @@ export class FuseRequest {
   nameBytes = 0;
   secondNameAt = 0;
   secondNameBytes = 0;
+  /** What kernel and server have agreed on at INIT; set by the server. */
+  session: FuseSession | null = null;
   /** A server that was restarted has this request from before: it may have been carried out already. */
   isRepeated = false;
 
@@ -68,6 +73,14 @@ export class FuseRequest {
   park: () => ParkedReply = () => {
     throw new Error("this transport cannot park requests");
   };
+
+  /** @param input and output: where a transport wants them to lie; at least INPUT_BYTES and OUTPUT_BYTES long. */
+  constructor(input = allocAligned(INPUT_BYTES), output = allocAligned(OUTPUT_BYTES)) {
+    this.input = input;
+    this.in = viewOf(input);
+    this.output = output;
+    this.out = viewOf(output);
+  }
 
   /** Address of the first name, a C string. */
   get name(): number {
