@@ -7,6 +7,7 @@
  *       verified/sha256/<hex>.json   size, inode, mtime and ctime of the blob when its digest was last known to be right
  *       layers/<key>.json         layer digest + options + format version → meta, blob, statistics
  *       images/<key>.json         manifest digest + options → merged meta, blobs, layer keys, config; mtime = last use
+ *       holds/<key>.json          what snapshots and the like need: prune leaves it alone
  *       tmp/<pid>-<random>        files in flight
  *       locks/<hex>               flock: a layer in conversion, or a blob that is put in place or removed
  *       lock                      flock: users hold it shared, who removes things exclusive
@@ -24,6 +25,7 @@
 export { BlobWriter, type FinishedBlob, RETAIN_BYTES } from "./blob-writer.ts";
 export type { BlobState } from "./blobs.ts";
 export { StoreError, type StoreErrorCode } from "./errors.ts";
+export type { FoundHold, Hold } from "./holds.ts";
 export { defaultStoreRoot } from "./paths.ts";
 export type { PruneOptions, PruneResult } from "./prune.ts";
 export { type ImageRecord, type LayerRecord, type RecordStats, type StoredFile, storedFileOf } from "./records.ts";

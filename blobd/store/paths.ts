@@ -9,6 +9,7 @@ export class StorePaths {
   readonly verified: string;
   readonly layers: string;
   readonly images: string;
+  readonly holds: string;
   readonly tmp: string;
   readonly locks: string;
   /** The lock file of the whole store. */
@@ -22,13 +23,14 @@ export class StorePaths {
     this.verified = join(root, "verified", "sha256");
     this.layers = join(root, "layers");
     this.images = join(root, "images");
+    this.holds = join(root, "holds");
     this.tmp = join(root, "tmp");
     this.locks = join(root, "locks");
     this.lock = join(root, "lock");
   }
 
   get folders(): readonly string[] {
-    return [this.blobs, this.verified, this.layers, this.images, this.tmp, this.locks];
+    return [this.blobs, this.verified, this.layers, this.images, this.holds, this.tmp, this.locks];
   }
 
   blob(digestHex: string): string {
@@ -37,6 +39,10 @@ export class StorePaths {
 
   stamp(digestHex: string): string {
     return join(this.verified, `${checkHex(digestHex)}.json`);
+  }
+
+  hold(key: string): string {
+    return join(this.holds, `${checkHex(key)}.json`);
   }
 
   /** The lock file of a layer in conversion, or of a blob that is being put in place or removed. */

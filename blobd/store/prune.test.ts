@@ -7,6 +7,7 @@ import type { StoredFile } from "./records.ts";
 import { recordKey, Store } from "./store.ts";
 
 const DIGEST = `sha256:${"1".repeat(64)}`;
+const KEY = recordKey({ name: "hold" });
 /** What one blob of these tests takes on disk. */
 const BLOB_BYTES = 64 * 1024;
 
@@ -133,4 +134,34 @@ test("nothing is removed while another handle is open", async () => {
   setTimeout(() => other.close(), 20);
   assert.equal((await store.prune({ waitMs: 5000 })).blobs.length, 1);
   (await Store.open(root)).close(); // The exclusive lock was given back.
+});
+
+test("what is held stays, layers with their files, until the hold is given back", async () => {
+  await image("a", ["one"], 1);
+  await layer("alone");
+  const merged = await file("merged");
+  store.putHold(KEY, { owner: "test", layers: [recordKey({ name: "alone" })], files: [merged.digestHex] });
+  const held = await store.prune({ maxBytes: 0 });
+  assert.deepEqual(
+    held.images.map(({ references }) => references),
+    [["a"]],
+  );
+  await assertLeft([], ["alone"], ["alone.meta", "alone.data", "merged"]);
+
+  assert.deepEqual(store.listHolds(), [
+    { key: KEY, owner: "test", layers: [recordKey({ name: "alone" })], files: [merged.digestHex] },
+  ]);
+  store.removeHold(KEY);
+  assert.deepEqual(store.listHolds(), []);
+  await store.prune();
+  assert.deepEqual([names("layers"), store.listBlobs()], [[], []]);
+});
+
+test("holds that are no good hold nothing and harm nothing", async () => {
+  await layer("alone");
+  writeFileSync(join(root, "holds", `${KEY}.json`), '{"owner":"x","layers":["../../etc"],"files":7}');
+  writeFileSync(join(root, "holds", `${KEY.replaceAll("0", "1")}.json`), "{");
+  await store.prune();
+  assert.deepEqual([names("layers"), store.listBlobs()], [[], []]);
+  assert.equal(store.listHolds().length, 2);
 });

@@ -1,4 +1,5 @@
 import type { Blobs } from "./blobs.ts";
+import type { Hold, Holds } from "./holds.ts";
 import type { FoundRecord, RecordFiles } from "./record-files.ts";
 import type { ImageRecord, LayerRecord, StoredFile } from "./records.ts";
 
@@ -31,18 +32,20 @@ export interface PruneParts {
   readonly images: RecordFiles<ImageRecord>;
   readonly layers: RecordFiles<LayerRecord>;
   readonly blobs: Blobs;
+  readonly holds: Holds;
 }
 
 /**
  * Removes what nobody needs: records that are no good or name files that are not there, layers without an image, blobs
  * without either; then images beyond `maxBytes`. Nobody else may use the store meanwhile.
  *
- * References are counted: an image holds its layers, both hold blobs. Records go before the blobs they name, so that a
+ * References are counted: an image holds its layers, both hold blobs, and what a hold names stays in any case. Records go before the blobs they name, so that a
  * prune that is killed leaves at most blobs without a record, for the next one.
  * @throws StoreError
  */
-export function prune({ images, layers, blobs }: PruneParts, options: PruneOptions): PruneResult {
+export function prune({ images, layers, blobs, holds }: PruneParts, options: PruneOptions): PruneResult {
   const plan = new Plan(images, layers, blobs);
+  for (const hold of holds.list()) plan.keep(hold);
   plan.shrink(options.maxBytes ?? Number.POSITIVE_INFINITY, options.keepImages ?? new Set());
   const result = plan.result();
   if (!options.dryRun) {
@@ -87,6 +90,13 @@ class Plan {
     this.#goingImages = new Set(imageKeys.filter((key) => !this.#images.has(key)));
   }
 
+  /** What a hold names never goes. */
+  keep({ layers, files }: Hold): void {
+    for (const key of layers)
+      if (this.#layerHolders.add(key)) for (const file of this.#filesOf(key)) this.#hold(file.digestHex);
+    for (const digestHex of files) this.#hold(digestHex);
+  }
+
   /** Takes images away, least recently used first, until the rest takes at most `maxBytes`. */
   shrink(maxBytes: number, keep: ReadonlySet<string>): void {
     const byUse = [...this.#images.values()].sort((a, b) => a.lastUsedMs - b.lastUsedMs);
@@ -112,9 +122,9 @@ class Plan {
 
   #add(image: FoundRecord<ImageRecord>): void {
     this.#images.set(image.key, image);
-    for (const file of filesOfImage(image.record)) this.#hold(file);
+    for (const file of filesOfImage(image.record)) this.#hold(file.digestHex);
     for (const key of image.record.layers)
-      if (this.#layerHolders.add(key)) for (const file of this.#filesOf(key)) this.#hold(file);
+      if (this.#layerHolders.add(key)) for (const file of this.#filesOf(key)) this.#hold(file.digestHex);
   }
 
   #drop(image: FoundRecord<ImageRecord>): void {
@@ -124,8 +134,8 @@ class Plan {
       if (this.#layerHolders.remove(key)) for (const file of this.#filesOf(key)) this.#letGo(file);
   }
 
-  #hold(file: StoredFile): void {
-    if (this.#blobHolders.add(file.digestHex)) this.#keptBytes += this.#bytes.get(file.digestHex)!;
+  #hold(digestHex: string): void {
+    if (this.#blobHolders.add(digestHex)) this.#keptBytes += this.#bytes.get(digestHex) ?? 0;
   }
 
   #letGo(file: StoredFile): void {

@@ -8,6 +8,7 @@ import { BlobWriter, type FinishedBlob } from "./blob-writer.ts";
 import { type BlobState, Blobs } from "./blobs.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { StoreError, storeError } from "./errors.ts";
+import { type FoundHold, type Hold, Holds } from "./holds.ts";
 import { StoreLock, withFileLock } from "./locks.ts";
 import { StorePaths } from "./paths.ts";
 import { filesOfImage, filesOfLayer, type PruneOptions, type PruneResult, prune } from "./prune.ts";
@@ -56,6 +57,7 @@ export class Store {
   readonly #blobs: Blobs;
   readonly #layers: RecordFiles<LayerRecord>;
   readonly #images: RecordFiles<ImageRecord>;
+  readonly #holds: Holds;
 
   private constructor(paths: StorePaths, lock: StoreLock, options: StoreOptions) {
     this.root = paths.root;
@@ -67,6 +69,7 @@ export class Store {
     this.#blobs = new Blobs(paths, this.#pool, this.#durable);
     this.#layers = new RecordFiles(paths, paths.layers, parseLayerRecord, this.#warn);
     this.#images = new RecordFiles(paths, paths.images, parseImageRecord, this.#warn);
+    this.#holds = new Holds(paths);
   }
 
   /**
@@ -138,6 +141,24 @@ export class Store {
   }
 
   /**
+   * Keeps what `hold` names from every prune, until `removeHold`; replaces an earlier hold of this key. Holding and what
+   * it is about belong under one opening of the store: between two, somebody may prune. @throws StoreError
+   */
+  putHold(key: string, hold: Hold): void {
+    this.#holds.put(key, hold, this.#durable);
+  }
+
+  /** Gives a hold back; what nothing else holds goes with the next prune. @throws StoreError */
+  removeHold(key: string): void {
+    this.#holds.remove(key);
+  }
+
+  /** All holds, of every owner. @throws StoreError */
+  listHolds(): FoundHold[] {
+    return this.#holds.list();
+  }
+
+  /**
    * Runs `work` while nobody else, in any process or thread, runs work for the same key. Look the layer up again first
    * thing: the one we waited for has probably converted it. The lock is not reentrant. `signal` ends the wait.
    * @throws StoreError; the reason of `signal`; whatever `work` throws
@@ -192,6 +213,11 @@ export class Store {
     }
   }
 
+  /** Whether a file is there and unchanged; reads it only when it may have changed. @throws StoreError */
+  checkBlob(file: StoredFile): Promise<BlobState> {
+    return this.#blobs.check(file.digestHex, file.size);
+  }
+
   /** Reads a blob and compares its sha256 with its name (about 1 s per GB). A corrupt one is removed. @throws StoreError */
   verifyBlob(digestHex: string): Promise<BlobState> {
     return this.#blobs.verify(digestHex);
@@ -208,7 +234,7 @@ export class Store {
    * @throws StoreError ERR_STORE_BUSY when they do not
    */
   async prune(options: PruneOptions & { readonly waitMs?: number } = {}): Promise<PruneResult> {
-    const parts = { images: this.#images, layers: this.#layers, blobs: this.#blobs };
+    const parts = { images: this.#images, layers: this.#layers, blobs: this.#blobs, holds: this.#holds };
     if (options.dryRun) return prune(parts, options);
     if (!(await this.#lock.exclude(options.waitMs ?? 0)))
       throw new StoreError("ERR_STORE_BUSY", this.root, `${this.root}: in use by another process or thread`);
