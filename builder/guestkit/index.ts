@@ -1,4 +1,5 @@
 /** Guests that tests and benchmarks talk to: a shell in a microVM, images for it, what it has in memory, volumes. */
+export { compileFsload, type FsloadResult, parseFsload } from "./fsload.ts";
 export { type GuestImage, imageOfEntries, workloadImage } from "./images.ts";
 export { type GuestMemory, type ProcessMemory, pageCacheOf, parseMeminfo, processMemory } from "./memory.ts";
 export { GuestCommandError, type GuestWishes, ShellGuest } from "./shell-guest.ts";
