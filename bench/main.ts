@@ -1,8 +1,9 @@
-/** Runs benchmarks: `npm run bench -- [convert|guest] [options]`; see docs/benchmarks.md. */
+/** Runs benchmarks: `npm run bench -- [convert|guest|virtiofs] [options]`; see docs/benchmarks.md. */
 import { tmpdir } from "node:os";
 import { Command, Option } from "commander";
 import { benchConvert, GROUPS } from "./convert/index.ts";
 import { benchGuest, CASE_IDS } from "./guest/index.ts";
+import { benchVirtiofs, CASE_IDS as VOLUME_IDS } from "./virtiofs/index.ts";
 
 const program = new Command("bench").description(
   "benchmarks, side by side with other tools (Debian 12 or later, root)",
@@ -43,6 +44,26 @@ quietly(program.command("guest"))
       rounds,
       cases: read ? only : [],
       starts,
+      save,
+      workDirectory: work,
+      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+    }),
+  );
+
+quietly(program.command("virtiofs"))
+  .description("a guest works on a folder of the host: blobd against virtiofsd, with and without DAX")
+  .option("--rounds <n>", "guests of each case", wholeNumber, 3)
+  .addOption(
+    new Option("--only <case...>", "these cases").choices(VOLUME_IDS).default([...VOLUME_IDS], VOLUME_IDS.join(" ")),
+  )
+  .option("--no-mappings", "do not measure what a DAX mapping costs")
+  .option("--save", "replace bench/results/virtiofs.* and the tables in docs/benchmarks.md", false)
+  .option("--work <dir>", "where the folder is that guests work on; memory, to leave the disk out", "/dev/shm")
+  .action(({ rounds, only, mappings, save, work, lock, patience }) =>
+    benchVirtiofs({
+      rounds,
+      cases: only,
+      mappings,
       save,
       workDirectory: work,
       quiet: { lockFile: lock, patienceMs: patience * 1000 },

@@ -1,0 +1,159 @@
+import { type BarChart, drawCharts, formatTable, markdownTable } from "../kit/index.ts";
+import { type CaseResult, caseOf, figure, type Results, serverMicroseconds, timesFaster } from "./results.ts";
+import { ROWS, type RowId } from "./rows.ts";
+import { isMet, targetsOf } from "./targets.ts";
+
+const MIB = 1 << 20;
+type Rows = readonly (readonly string[])[];
+
+interface Section {
+  readonly title: string;
+  readonly rows: Rows;
+}
+
+/** The results as text for a terminal. */
+export function textReport(results: Results): string {
+  const sections = sectionsOf(results).map(
+    ({ title, rows }) => `${title}\n${formatTable(rows).replace(/^(?=.)/gm, "  ")}`,
+  );
+  return [`${headLine(results)}\n`, ...sections].join("\n");
+}
+
+/** The same as Markdown. */
+export function markdownReport(results: Results): string {
+  const sections = sectionsOf(results).map(({ title, rows }) => `### ${title}\n\n${markdownTable(rows)}`);
+  return [`${headLine(results)}\n`, ...sections].join("\n");
+}
+
+/** What the picture shows: these rows say most. */
+const DRAWN: readonly RowId[] = ["stat", "open", "list", "read", "mapread", "maprand", "untar"];
+
+/** The results as a picture (SVG). */
+export function drawReport({ cases }: Results): string {
+  const charts = ROWS.filter(({ id }) => DRAWN.includes(id)).map(
+    ({ id, name, unit }): BarChart => ({
+      title: unit === "µs" ? `${name}: µs an operation, shorter is better` : `${name}: MiB/s, longer is better`,
+      unit,
+      digits: unit === "µs" ? 1 : 0,
+      bars: cases.flatMap((one) => {
+        const found = figure(one, id);
+        return found === undefined
+          ? []
+          : [{ label: one.name, kind: one.kind, value: found.median, min: found.min, max: found.max }];
+      }),
+    }),
+  );
+  return drawCharts(charts, "A guest works on a volume: blobd and virtiofsd");
+}
+
+function sectionsOf(results: Results): Section[] {
+  const { cases, mappings, inodes } = results;
+  return [
+    { title: "In the guest", rows: timeRows(cases) },
+    { title: "Processor time of the server, µs an operation", rows: serverRows(cases) },
+    { title: "Memory, MiB", rows: memoryRows(cases) },
+    ...(mappings === undefined
+      ? []
+      : [
+          {
+            title: "A mapping of 2 MiB into the DAX window",
+            rows: [
+              ["mappings that are there", "ms"],
+              ...mappings.map(({ live, milliseconds }) => [String(live), milliseconds.toFixed(2)]),
+            ],
+          },
+        ]),
+    ...(inodes === undefined
+      ? []
+      : [
+          {
+            title: "Memory of `blobd passthrough` for inodes that the kernel knows, MiB",
+            rows: [
+              ["inodes", "own, before", "own, after", "tables, before", "tables, after"],
+              [
+                String(inodes.inodes),
+                ...[inodes.anonymousBefore, inodes.anonymousAfter, inodes.sharedBefore, inodes.sharedAfter].map(
+                  (bytes) => (bytes / MIB).toFixed(1),
+                ),
+              ],
+            ],
+          },
+        ]),
+    { title: "What was wanted of volumes", rows: targetRows(results) },
+  ];
+}
+
+function timeRows(cases: readonly CaseResult[]): Rows {
+  return [
+    ["", "", ...cases.map(({ name }) => name)],
+    ...ROWS.map(({ id, name, unit }) => [
+      name,
+      unit,
+      ...cases.map((one) => {
+        const found = figure(one, id);
+        if (found === undefined) return "";
+        const shown = found.median.toFixed(found.median < 100 ? 1 : 0);
+        const theirs = one.against === undefined ? undefined : caseOf({ cases }, one.against);
+        const times = theirs === undefined ? undefined : timesFaster(one, theirs, id);
+        return times === undefined ? shown : `${shown} (${times.toFixed(2)}×)`;
+      }),
+    ]),
+  ];
+}
+
+function serverRows(cases: readonly CaseResult[]): Rows {
+  return [
+    ["", ...cases.map(({ name }) => name)],
+    ...ROWS.map(({ id, name }) => [name, ...cases.map((one) => serverMicroseconds(one, id)?.median.toFixed(1) ?? "")]),
+  ];
+}
+
+function memoryRows(cases: readonly CaseResult[]): Rows {
+  const mib = (bytes: number) => (bytes / MIB).toFixed(1);
+  const most = (one: CaseResult, of: (run: CaseResult["runs"][number]) => number) => mib(Math.max(...one.runs.map(of)));
+  const cache = (row: RowId) => (run: CaseResult["runs"][number]) =>
+    run.readings.find((reading) => reading.row === row)?.cacheGrowthBytes ?? 0;
+  return [
+    [
+      "",
+      "server's own, at the start",
+      "at the end",
+      "guest's page cache, by reading 512 MiB",
+      "the same through a mapping",
+      "by writing 256 MiB",
+    ],
+    ...cases.map((one) => [
+      one.name,
+      most(one, ({ anonymousAtStart }) => anonymousAtStart),
+      most(one, ({ anonymous }) => anonymous),
+      most(one, cache("read")),
+      most(one, cache("mapread")),
+      most(one, cache("write")),
+    ]),
+  ];
+}
+
+function targetRows(results: Results): Rows {
+  return [
+    ["", "wanted", "found", ""],
+    ...targetsOf(results).map((target) => {
+      const shown = (value: number) => `${value.toFixed(2)} ${target.unit}`;
+      const sign = target.bound === "at most" ? "≤" : "≥";
+      return [target.wanted, `${sign} ${shown(target.limit)}`, shown(target.value), isMet(target) ? "met" : "missed"];
+    }),
+  ];
+}
+
+function headLine({ machine, date, rounds, cases, guestMemoryBytes, guestCpus }: Results): string {
+  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(0);
+  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+  const readings = cases.flatMap(({ runs }) => runs.flatMap((run) => run.readings));
+  const accelerators = [...new Set(cases.flatMap(({ runs }) => runs.map(({ accelerator }) => accelerator)))];
+  const guests = [`${guestCpus} processors`, ...accelerators, `${gib(guestMemoryBytes)} GiB`].join(", ");
+  return (
+    `${date.slice(0, 10)}, ${rounds} ${rounds === 1 ? "round" : "rounds"}; ${machine.cores} cores of ${machine.processor} ` +
+    `(${machine.arch}), ${gib(machine.memoryBytes)} GiB, Linux ${machine.kernel}, ${machine.system}; ${versions.join(", ")}. ` +
+    `Guests: ${guests}. ` +
+    `Of ${readings.length} readings ${readings.filter(({ disturbed }) => disturbed).length} were disturbed by other processes`
+  );
+}
