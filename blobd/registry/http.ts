@@ -7,11 +7,13 @@ import { PassingError } from "./retry.ts";
 import type { Environment } from "./settings.ts";
 import { newAgent } from "./undici.ts";
 
+export type Method = "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
+
 export interface HttpRequest {
   readonly url: URL;
-  readonly method?: "GET" | "POST";
+  readonly method?: Method;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Uint8Array | undefined;
   /** A PEM file of certificate authorities to trust beside the usual ones. */
   readonly ca?: string | undefined;
   readonly env: Environment;

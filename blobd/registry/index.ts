@@ -2,7 +2,7 @@
  * Registries over HTTP: logging in, mirrors, retries, blobs down and up. The converter pulls and pushes by it, the daemon
  * fetches chunks.
  */
-export { RegistryClient } from "./client.ts";
+export { RegistryClient, type RepositoryRequest } from "./client.ts";
 export { type BlobRequest, downloadBlob, registryOpener, urlOpener } from "./download.ts";
 export type { Authorization, Endpoint } from "./endpoint.ts";
 export { ioError, SourceError, type SourceErrorCode } from "./errors.ts";
@@ -13,4 +13,5 @@ export { parsed } from "./parsed.ts";
 export { Attempts, DEFAULT_RETRY, PassingError, type RetryPolicy, retrying } from "./retry.ts";
 export { type Environment, endpointsOf, parseSettings, readSettings, type Settings } from "./settings.ts";
 export { statusError } from "./status.ts";
+export { BlobUpload, RepositoryWriter, UploadLost } from "./upload.ts";
 export { checkContent, type Expected, StreamCheck, sha256, wrongDigest, wrongLength } from "./verify.ts";

@@ -8,6 +8,7 @@
  *       layers/<key>.json         layer digest + options + format version → meta, blob, statistics
  *       images/<key>.json         manifest digest + options → merged meta, blobs, layer keys, config; mtime = last use
  *       holds/<key>.json          what snapshots and the like need: prune leaves it alone
+ *       encodings/<key>.json      blob + compression → what it is in a registry; a memory of pushes
  *       tmp/<pid>-<random>        files in flight
  *       locks/<hex>               flock: a layer in conversion, or a blob that is put in place or removed
  *       lock                      flock: users hold it shared, who removes things exclusive
@@ -28,5 +29,12 @@ export { StoreError, type StoreErrorCode } from "./errors.ts";
 export type { FoundHold, Hold } from "./holds.ts";
 export { defaultStoreRoot } from "./paths.ts";
 export type { PruneOptions, PruneResult } from "./prune.ts";
-export { type ImageRecord, type LayerRecord, type RecordStats, type StoredFile, storedFileOf } from "./records.ts";
+export {
+  type EncodingRecord,
+  type ImageRecord,
+  type LayerRecord,
+  type RecordStats,
+  type StoredFile,
+  storedFileOf,
+} from "./records.ts";
 export { type BlobOptions, type FoundImage, recordKey, Store, type StoreOptions } from "./store.ts";

@@ -10,6 +10,7 @@ export class StorePaths {
   readonly layers: string;
   readonly images: string;
   readonly holds: string;
+  readonly encodings: string;
   readonly tmp: string;
   readonly locks: string;
   /** The lock file of the whole store. */
@@ -24,13 +25,14 @@ export class StorePaths {
     this.layers = join(root, "layers");
     this.images = join(root, "images");
     this.holds = join(root, "holds");
+    this.encodings = join(root, "encodings");
     this.tmp = join(root, "tmp");
     this.locks = join(root, "locks");
     this.lock = join(root, "lock");
   }
 
   get folders(): readonly string[] {
-    return [this.blobs, this.verified, this.layers, this.images, this.holds, this.tmp, this.locks];
+    return [this.blobs, this.verified, this.layers, this.images, this.holds, this.encodings, this.tmp, this.locks];
   }
 
   blob(digestHex: string): string {

@@ -1,7 +1,7 @@
 import type { Blobs } from "./blobs.ts";
 import type { Hold, Holds } from "./holds.ts";
 import type { FoundRecord, RecordFiles } from "./record-files.ts";
-import type { ImageRecord, LayerRecord, StoredFile } from "./records.ts";
+import type { EncodingRecord, ImageRecord, LayerRecord, StoredFile } from "./records.ts";
 
 /** What a prune may remove. */
 export interface PruneOptions {
@@ -31,6 +31,7 @@ export interface PruneResult {
 export interface PruneParts {
   readonly images: RecordFiles<ImageRecord>;
   readonly layers: RecordFiles<LayerRecord>;
+  readonly encodings: RecordFiles<EncodingRecord>;
   readonly blobs: Blobs;
   readonly holds: Holds;
 }
@@ -43,7 +44,7 @@ export interface PruneParts {
  * prune that is killed leaves at most blobs without a record, for the next one.
  * @throws StoreError
  */
-export function prune({ images, layers, blobs, holds }: PruneParts, options: PruneOptions): PruneResult {
+export function prune({ images, layers, encodings, blobs, holds }: PruneParts, options: PruneOptions): PruneResult {
   const plan = new Plan(images, layers, blobs);
   for (const hold of holds.list()) plan.keep(hold);
   plan.shrink(options.maxBytes ?? Number.POSITIVE_INFINITY, options.keepImages ?? new Set());
@@ -53,8 +54,17 @@ export function prune({ images, layers, blobs, holds }: PruneParts, options: Pru
     for (const key of result.layers) layers.remove(key);
     for (const digestHex of result.blobs) blobs.remove(digestHex);
     blobs.removeStrayStamps();
+    removeStrayEncodings(encodings, blobs);
   }
   return result;
+}
+
+/** Encodings go with their blobs. */
+function removeStrayEncodings(encodings: RecordFiles<EncodingRecord>, blobs: Blobs): void {
+  for (const key of encodings.keys()) {
+    const found = encodings.get(key);
+    if (found === undefined || blobs.stat(found.record.blobHex) === undefined) encodings.remove(key);
+  }
 }
 
 /** Who holds what; begins with all good images, from which `shrink` takes some away. */

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { writeAtomically } from "./atomic.ts";
 import { errnoOf, StoreError, storeError } from "./errors.ts";
 import { isHex, type StorePaths } from "./paths.ts";
-import { formatRecord, type ImageRecord, type LayerRecord, MAX_RECORD_BYTES } from "./records.ts";
+import { type AnyRecord, formatRecord, MAX_RECORD_BYTES } from "./records.ts";
 
 /** A record as found on disk. */
 export interface FoundRecord<T> {
@@ -14,7 +14,7 @@ export interface FoundRecord<T> {
 }
 
 /** One folder of records, `<key>.json` each. Whatever is not a good record counts as absent, with a warning. */
-export class RecordFiles<T extends LayerRecord | ImageRecord> {
+export class RecordFiles<T extends AnyRecord> {
   readonly #paths: StorePaths;
   readonly #folder: string;
   readonly #parse: (text: string) => T;

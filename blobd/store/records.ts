@@ -47,6 +47,24 @@ export interface ImageRecord {
   readonly createdMs: number;
 }
 
+/** A blob as it was written for a registry: what is needed to name it there without writing it again. */
+export interface EncodingRecord {
+  /** The blob's name in the store. */
+  readonly blobHex: string;
+  /** Of the encoded bytes. */
+  readonly digest: string;
+  /** In bytes. */
+  readonly size: number;
+  /** Where the chunk index starts, in bytes. */
+  readonly indexStart: number;
+  readonly indexDigest: string;
+  /** Repositories that have it: `host/name`, those that were pushed to last at the end. */
+  readonly repositories: readonly string[];
+}
+
+/** Every kind of record. */
+export type AnyRecord = LayerRecord | ImageRecord | EncodingRecord;
+
 /** The form of a record on disk; a record of another version counts as absent. */
 export const RECORD_VERSION = 1;
 /** Longest record that is read, in bytes: an OCI config is at most 4 MiB, and the rest is small. */
@@ -55,7 +73,7 @@ export const MAX_RECORD_BYTES = 16 * 1024 * 1024;
 export const MAX_RECORD_LIST = 4096;
 
 /** A record as it is written. */
-export function formatRecord(record: LayerRecord | ImageRecord): string {
+export function formatRecord(record: AnyRecord): string {
   return `${JSON.stringify({ version: RECORD_VERSION, ...record }, null, 1)}\n`;
 }
 
@@ -85,6 +103,19 @@ export function parseImageRecord(text: string): ImageRecord {
     config: o.config,
     stats: stats(o.stats),
     createdMs: count(o.createdMs, "createdMs"),
+  };
+}
+
+/** An encoding's record from disk. @throws Error saying what is wrong with it */
+export function parseEncodingRecord(text: string): EncodingRecord {
+  const o = versioned(text);
+  return {
+    blobHex: hex(o.blobHex, "blobHex"),
+    digest: digest(o.digest, "digest"),
+    size: count(o.size, "size"),
+    indexStart: count(o.indexStart, "indexStart"),
+    indexDigest: digest(o.indexDigest, "indexDigest"),
+    repositories: list(o.repositories, "repositories").map((r) => string(r, "repositories")),
   };
 }
 

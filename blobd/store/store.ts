@@ -13,7 +13,15 @@ import { StoreLock, withFileLock } from "./locks.ts";
 import { StorePaths } from "./paths.ts";
 import { filesOfImage, filesOfLayer, type PruneOptions, type PruneResult, prune } from "./prune.ts";
 import { type FoundRecord, RecordFiles } from "./record-files.ts";
-import { type ImageRecord, type LayerRecord, parseImageRecord, parseLayerRecord, type StoredFile } from "./records.ts";
+import {
+  type EncodingRecord,
+  type ImageRecord,
+  type LayerRecord,
+  parseEncodingRecord,
+  parseImageRecord,
+  parseLayerRecord,
+  type StoredFile,
+} from "./records.ts";
 import { Segments } from "./segments.ts";
 
 export interface StoreOptions {
@@ -58,6 +66,7 @@ export class Store {
   readonly #layers: RecordFiles<LayerRecord>;
   readonly #images: RecordFiles<ImageRecord>;
   readonly #holds: Holds;
+  readonly #encodings: RecordFiles<EncodingRecord>;
 
   private constructor(paths: StorePaths, lock: StoreLock, options: StoreOptions) {
     this.root = paths.root;
@@ -70,6 +79,7 @@ export class Store {
     this.#layers = new RecordFiles(paths, paths.layers, parseLayerRecord, this.#warn);
     this.#images = new RecordFiles(paths, paths.images, parseImageRecord, this.#warn);
     this.#holds = new Holds(paths);
+    this.#encodings = new RecordFiles(paths, paths.encodings, parseEncodingRecord, this.#warn);
   }
 
   /**
@@ -138,6 +148,16 @@ export class Store {
   listImages(): FoundImage[] {
     const found = this.#images.keys().map((key) => this.#images.get(key));
     return found.filter((image) => image !== undefined).sort((a, b) => b.lastUsedMs - a.lastUsedMs);
+  }
+
+  /** How a blob was encoded for registries, if it was. @throws StoreError */
+  getEncoding(key: string): EncodingRecord | undefined {
+    return this.#encodings.get(key)?.record;
+  }
+
+  /** @throws StoreError */
+  putEncoding(key: string, record: EncodingRecord): void {
+    this.#encodings.put(key, record, false);
   }
 
   /**
@@ -234,7 +254,13 @@ export class Store {
    * @throws StoreError ERR_STORE_BUSY when they do not
    */
   async prune(options: PruneOptions & { readonly waitMs?: number } = {}): Promise<PruneResult> {
-    const parts = { images: this.#images, layers: this.#layers, blobs: this.#blobs, holds: this.#holds };
+    const parts = {
+      images: this.#images,
+      layers: this.#layers,
+      encodings: this.#encodings,
+      blobs: this.#blobs,
+      holds: this.#holds,
+    };
     if (options.dryRun) return prune(parts, options);
     if (!(await this.#lock.exclude(options.waitMs ?? 0)))
       throw new StoreError("ERR_STORE_BUSY", this.root, `${this.root}: in use by another process or thread`);

@@ -16,7 +16,7 @@ export { MUTEX_BYTES, Mutex } from "./mutex.ts";
 export { mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";
 export { fileSize, preadAt, pwriteAt } from "./raw-files.ts";
-export { type Sha256, sha256 } from "./sha256.ts";
+export { type Sha256, sha256, sha256Of } from "./sha256.ts";
 export { copyMemory, duplicate, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
 export {
   acceptUnix,
@@ -29,3 +29,4 @@ export {
 } from "./unix-socket.ts";
 export { listXattrs, setXattr } from "./xattr.ts";
 export { hasLibzstd, zstdDecoder } from "./zstd.ts";
+export { libzstdMaxLevel, libzstdVersion, ZstdChunkDecoder, ZstdChunkEncoder } from "./zstd-chunks.ts";

@@ -21,6 +21,7 @@ const SIGNATURES = {
   EVP_DigestInit_ex: ["int", "address", "address", "address"],
   EVP_DigestUpdate: ["int", "address", "bytes", "size"],
   EVP_DigestFinal_ex: ["int", "address", "bytes", "address"],
+  EVP_Digest: ["int", "bytes", "size", "bytes", "address", "address", "address"],
 } as const;
 
 /** The OpenSSL that Node.js itself carries: the code behind crypto.createHash, and as fast. */
@@ -32,6 +33,20 @@ const openssl = optionalLibrary(null, SIGNATURES);
  */
 export function sha256(library: Native<typeof SIGNATURES> | null = openssl()): Sha256 {
   return library === null ? new NodeSha256() : new OpensslSha256(library);
+}
+
+/**
+ * The sha256 of bytes that are all there, taken on libuv's thread pool where that is possible; they must not change until
+ * it is done. 32 bytes.
+ */
+export async function sha256Of(bytes: Uint8Array): Promise<Buffer> {
+  const library = openssl();
+  if (library === null) return createHash("sha256").update(bytes).digest();
+  const digest = Buffer.allocUnsafeSlow(EVP_MAX_MD_SIZE);
+  const result = await onPool(library.EVP_Digest, bytes, bytes.length, digest, 0, library.EVP_sha256(), 0);
+  // `bytes` is read after the call, so that the garbage collector does not take them before.
+  succeeded(result, `EVP_Digest of ${bytes.length} bytes`);
+  return digest.subarray(0, SHA256_BYTES);
 }
 
 class OpensslSha256 implements Sha256 {

@@ -209,6 +209,30 @@ Examples
   .action(async (image, args, options) => (await import("./commands/vmm-args.ts")).run(image, args, options));
 
 program
+  .command("push")
+  .description("push a converted image to a registry, in the form of the draft EROFS image specification")
+  .argument("<image-ref>", "REFERENCE of an image in the store, or of one to be converted first")
+  .option("--to <ref>", "where to (default: the source's own repository, its tag with -erofs behind it)")
+  .option("--compression <name>", "zstd, or none: blobs as they are", "zstd")
+  .option("--level <n>", "of zstd, 1 (fast) to 22 (small)")
+  .option("--chunk-size <size>", "what is compressed, and fetched later, at once, such as 256KiB")
+  .option("--platform <os/arch>", "which image of a multi-platform one")
+  .option("--pull", "ask the source even when the store has an image of this name")
+  .option("--plain-http", "talk HTTP without TLS to registries (automatic for localhost)")
+  .option("-q, --quiet", "no progress; errors only")
+  .addOption(jsonOption())
+  .addOption(storeOption())
+  .addHelpText(
+    "after",
+    `
+Examples
+  erofsify push ghcr.io/org/app:1.2                      to ghcr.io/org/app:1.2-erofs
+  erofsify push oci:./layout:latest --to localhost:5000/app:erofs
+  erofsify push --level 9 --chunk-size 512KiB alpine --to registry.lan/alpine:erofs`,
+  )
+  .action(async (ref, options) => (await import("./commands/push.ts")).run(ref, options));
+
+program
   .command("prune")
   .description("remove what no image of the store needs, and the least recently used images over a limit")
   .option("--max-size <size>", "remove images, least recently used first, until the store is no larger, such as 50GiB")

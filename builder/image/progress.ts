@@ -13,7 +13,10 @@ export interface LayerSummary {
   readonly size: number;
 }
 
-/** `cached`: the store had it; `waiting`: another process converts it. */
-export type LayerState = "waiting" | "converting" | "converted" | "cached";
+/**
+ * `cached`: the store had it; `waiting`: another process converts it. Of a push: `exists`: the repository had it; `mounted`:
+ * another repository of the registry had it.
+ */
+export type LayerState = "waiting" | "converting" | "converted" | "cached" | "sending" | "sent" | "exists" | "mounted";
 
 export type ProgressListener = (event: ProgressEvent) => void;

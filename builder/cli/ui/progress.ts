@@ -1,5 +1,5 @@
 /** Progress on stderr: a bar per layer on a terminal, plain lines otherwise, nothing with --quiet. */
-import type { LayerSummary, ProgressEvent, ProgressListener } from "../../image/index.ts";
+import type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "../../image/index.ts";
 import { formatBytes, formatSeconds, shortDigest } from "./units.ts";
 
 export interface ProgressView {
@@ -19,6 +19,14 @@ export async function createProgress(options: ProgressOptions): Promise<Progress
   return options.stream.isTTY ? await barView(options.stream) : lineView(options.stream);
 }
 
+/** What is told of layers for which nothing has to be done. */
+const AT_ONCE: Readonly<Partial<Record<LayerState, string>>> = {
+  cached: "already converted",
+  waiting: "waiting for another conversion",
+  exists: "already there",
+  mounted: "mounted from another repository",
+};
+
 /** One line when a layer starts and one when it is done, as `docker pull` prints into a pipe. */
 function lineView(stream: NodeJS.WriteStream): ProgressView {
   let layers: readonly LayerSummary[] = [];
@@ -27,14 +35,14 @@ function lineView(stream: NodeJS.WriteStream): ProgressView {
   const writeLayer = (index: number, text: string) => write(`${shortDigest(layers[index]?.digest ?? "")}: ${text}`);
 
   const showLayer = ({ index, state, bytes }: ProgressEvent & { type: "layer" }) => {
-    if (state === "cached") writeLayer(index, "already converted");
-    else if (state === "waiting") writeLayer(index, "waiting for another conversion");
-    else if (state === "converted") {
+    const atOnce = AT_ONCE[state];
+    if (atOnce !== undefined) writeLayer(index, atOnce);
+    else if (state === "converted" || state === "sent") {
       const seconds = (performance.now() - (startedMs[index] ?? 0)) / 1000;
-      writeLayer(index, `converted ${formatBytes(bytes)} in ${formatSeconds(seconds)}`);
+      writeLayer(index, `${state} ${formatBytes(bytes)} in ${formatSeconds(seconds)}`);
     } else if (startedMs[index] === undefined) {
       startedMs[index] = performance.now();
-      writeLayer(index, `converting ${formatBytes(layers[index]?.size ?? 0)}`);
+      writeLayer(index, `${state} ${formatBytes(layers[index]?.size ?? 0)}`);
     }
   };
   const listener = (event: ProgressEvent) => {
@@ -84,12 +92,12 @@ async function barView(stream: NodeJS.WriteStream): Promise<ProgressView> {
       if (row === undefined) return;
       if (row.startedMs === 0) row.startedMs = performance.now();
       const seconds = Math.max((performance.now() - row.startedMs) / 1000, 0.001);
-      const done = event.state === "cached" ? row.total : event.bytes;
+      const done = AT_ONCE[event.state] && event.state !== "waiting" ? row.total : event.bytes;
       if (row.total < done) row.bar.setTotal(done);
       row.bar.update(Math.max(done, event.state === "converted" ? 1 : 0), {
         state: event.state.padEnd(10),
         done: formatBytes(done),
-        rate: event.state === "cached" ? "" : `${formatBytes(event.bytes / seconds)}/s`,
+        rate: AT_ONCE[event.state] ? "" : `${formatBytes(event.bytes / seconds)}/s`,
       });
     } else if (event.type === "retry") {
       if (event.index === null) stream.write(`retrying: ${event.reason}\n`);

@@ -1,0 +1,102 @@
+import { createHash } from "node:crypto";
+import type { StoredFile } from "../../blobd/store/index.ts";
+import {
+  DATA_LAYER,
+  type Digest,
+  EROFS_ANNOTATIONS,
+  EROFS_CHUNK_INDEX,
+  EROFS_FEATURE,
+  EROFS_LAYER,
+  OCI_CONFIG,
+  OCI_MANIFEST,
+  ZSTD_SUFFIX,
+} from "../../formats/oci/index.ts";
+import type { EncodedBlob } from "./encode-blob.ts";
+
+/** A layer's descriptor, and the digest of its content. */
+export interface PushedLayer {
+  readonly descriptor: {
+    readonly mediaType: string;
+    readonly digest: Digest;
+    readonly size: number;
+    readonly annotations: Readonly<Record<string, string>>;
+  };
+  readonly diffId: Digest;
+}
+
+/** `device`: file data, found by a file system behind it; `meta`: that file system. */
+export type LayerRole = "device" | "meta";
+
+/** A compressed layer. */
+export function compressedLayer(role: LayerRole, file: StoredFile, encoded: EncodedBlob): PushedLayer {
+  const diffId: Digest = `sha256:${file.digestHex}`;
+  const { digest, size, indexStart, indexDigest } = encoded;
+  const annotations = {
+    ...roleOf(role),
+    [EROFS_ANNOTATIONS.uncompressedDigest]: diffId,
+    [EROFS_ANNOTATIONS.chunkIndexRange]: `${indexStart}:${size}`,
+    [EROFS_ANNOTATIONS.chunkIndexDigest]: indexDigest,
+  };
+  return { descriptor: { mediaType: `${typeOf(role)}${ZSTD_SUFFIX}`, digest, size, annotations }, diffId };
+}
+
+/** A layer that is the store's file as it is. */
+export function plainLayer(role: LayerRole, file: StoredFile): PushedLayer {
+  const digest: Digest = `sha256:${file.digestHex}`;
+  return {
+    descriptor: { mediaType: typeOf(role), digest, size: file.size, annotations: roleOf(role) },
+    diffId: digest,
+  };
+}
+
+/** The chunk index of the layer before it. */
+export function indexLayer(of: PushedLayer, index: Uint8Array): PushedLayer {
+  const digest = digestOf(index);
+  const annotations = { [EROFS_ANNOTATIONS.chunkIndexTarget]: of.descriptor.digest };
+  return { descriptor: { mediaType: EROFS_CHUNK_INDEX, digest, size: index.length, annotations }, diffId: digest };
+}
+
+function roleOf(role: LayerRole): Readonly<Record<string, string>> {
+  return role === "device" ? { [EROFS_ANNOTATIONS.role]: "device" } : {};
+}
+
+function typeOf(role: LayerRole): string {
+  return role === "device" ? DATA_LAYER : EROFS_LAYER;
+}
+
+/** The image's config, its layers exchanged for these. Keys keep their order, so that equal input gives equal bytes. */
+export function erofsConfig(config: unknown, layers: readonly PushedLayer[]): Buffer {
+  const source = config as Record<string, unknown>;
+  const features = Array.isArray(source["os.features"]) ? (source["os.features"] as unknown[]) : [];
+  // One entry for each layer; what was before tells of layers that are not there any more.
+  const before = Array.isArray(source.history) ? (source.history as object[]) : [];
+  const history = [
+    ...before.map((entry) => ({ ...entry, empty_layer: true })),
+    ...layers.map(({ descriptor }) => ({ created_by: `erofsify ${descriptor.mediaType}` })),
+  ];
+  const result = {
+    ...source,
+    "os.features": [...new Set([...features, EROFS_FEATURE])],
+    rootfs: { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) },
+    history,
+  };
+  return Buffer.from(JSON.stringify(result));
+}
+
+/** Names the image that this one was made of. */
+const SOURCE_ANNOTATION = "io.erofsify.source.digest";
+
+export function erofsManifest(config: Uint8Array, layers: readonly PushedLayer[], sourceDigest: string): Buffer {
+  const manifest = {
+    schemaVersion: 2,
+    mediaType: OCI_MANIFEST,
+    config: { mediaType: OCI_CONFIG, digest: digestOf(config), size: config.length },
+    layers: layers.map(({ descriptor }) => descriptor),
+    annotations: { [SOURCE_ANNOTATION]: sourceDigest },
+  };
+  return Buffer.from(JSON.stringify(manifest));
+}
+
+export function digestOf(bytes: Uint8Array): Digest {
+  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+}
