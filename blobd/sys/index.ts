@@ -7,11 +7,28 @@ export { SysError } from "./errno.ts";
 export { eventFd, signalEvent, takeEvent } from "./event-fd.ts";
 export { flock, type LockKind, tryFlock, unlockFlock } from "./flock.ts";
 export { makeFolders } from "./folders.ts";
+export {
+  cloneFuseDevice,
+  openFuseDevice,
+  readTo,
+  setNonBlocking,
+  UmountFlag,
+  unmountAsync,
+  writeFrom,
+} from "./fuse-device.ts";
 export { type DeflateDecoder, hasIsal, isalDecoder } from "./isal.ts";
 export type { Path } from "./libc.ts";
 export { attachLoop, type LoopDevice } from "./loop.ts";
 export { addressOf, allocAligned, type NativeBuffer, PAGE_SIZE } from "./memory.ts";
-export { type ErofsMount, type MountAttribute, type MountRequest, mount, mountErofs, unmount } from "./mount.ts";
+export {
+  createMount,
+  type ErofsMount,
+  type MountAttribute,
+  type MountRequest,
+  mount,
+  mountErofs,
+  unmount,
+} from "./mount.ts";
 export { MUTEX_BYTES, Mutex } from "./mutex.ts";
 export { mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";

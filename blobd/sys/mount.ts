@@ -41,12 +41,26 @@ export interface MountRequest {
  * @throws SysError with the kernel's own message when there is one.
  */
 export function mount(request: MountRequest): void {
+  const mounted = createMount(request);
+  try {
+    const target = cString(resolve(request.target), "move_mount");
+    const moved = libc().moveMount(SYS.moveMount, mounted, Buffer.alloc(1), AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+    check(moved, "move_mount", request.target);
+  } finally {
+    closeSync(mounted);
+  }
+}
+
+/**
+ * The mount without a place: fsopen(2), fsconfig(2), fsmount(2).
+ * @returns a descriptor of its root; when it is closed the mount goes.
+ */
+export function createMount(request: Omit<MountRequest, "target">): number {
   const context = check(
     libc().fsopen(SYS.fsopen, cString(request.type, "fsopen"), FSOPEN_CLOEXEC),
     "fsopen",
     request.type,
   );
-  let mounted = -1;
   try {
     const configure = (command: number, key: string | null, value: string | null) => {
       const [k, v] = [key, value].map((text) => (text === null ? null : cString(text, "fsconfig")));
@@ -62,13 +76,10 @@ export function mount(request: MountRequest): void {
     }
     configure(FSCONFIG_CMD_CREATE, null, null);
     const attributes = (request.attributes ?? []).reduce((all, one) => all | MOUNT_ATTRS[one], 0);
-    mounted = libc().fsmount(SYS.fsmount, context, FSMOUNT_CLOEXEC, attributes);
+    const mounted = libc().fsmount(SYS.fsmount, context, FSMOUNT_CLOEXEC, attributes);
     if (mounted < 0) throw mountError(context, "fsmount", request.source);
-    const target = cString(resolve(request.target), "move_mount");
-    const moved = libc().moveMount(SYS.moveMount, mounted, Buffer.alloc(1), AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
-    check(moved, "move_mount", request.target);
+    return mounted;
   } finally {
-    if (mounted >= 0) closeSync(mounted);
     closeSync(context);
   }
 }

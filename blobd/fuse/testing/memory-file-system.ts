@@ -166,6 +166,14 @@ export class MemoryFileSystem implements FileSystem {
     return 0;
   }
 
+  /** Adds an empty file to the root. @returns its node ID */
+  add(name: string): number {
+    const node: Node = { id: this.#nextId++, mode: S_IFREG | 0o644, children: null, content: Buffer.alloc(0), size: 0 };
+    this.nodes.set(node.id, node);
+    this.nodes.get(1)!.children!.set(name, node);
+    return node.id;
+  }
+
   #children(request: FuseRequest): Map<string, Node> | null {
     return this.nodes.get(request.nodeId)?.children ?? null;
   }
@@ -214,4 +222,52 @@ function resize(node: Node, size: number): void {
   }
   if (size < node.size) node.content.fill(0, size, node.size);
   node.size = size;
+}
+
+/** For mounts: each thread would get its own, so it is for one thread. */
+export function openMemoryFileSystem(): MemoryFileSystem {
+  return new MemoryFileSystem();
+}
+
+/**
+ * For several threads: a folder with two files. Opening `together` waits until as many threads do as there are; opening
+ * `hang` waits for ever.
+ * @param shared 4 bytes, zero
+ */
+export function openThreadFileSystem(shared: SharedArrayBuffer, threads: number): FileSystem {
+  const fileSystem = new MemoryFileSystem();
+  const [together] = ["together", "hang"].map((name) => fileSystem.add(name));
+  const waiting = new Int32Array(shared);
+  fileSystem.open = (request) => {
+    if (request.nodeId !== together) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+    Atomics.add(waiting, 0, 1);
+    Atomics.notify(waiting, 0);
+    for (;;) {
+      const count = Atomics.load(waiting, 0);
+      if (count >= threads) break;
+      Atomics.wait(waiting, 0, count);
+    }
+    return replyOpen(request, 0, 0);
+  };
+  return fileSystem;
+}
+
+/**
+ * What the kernel may cache for an hour: a file `version` that holds the number in `shared` as a digit; it is gone when
+ * that is 0.
+ */
+export function openCachedFileSystem(shared: SharedArrayBuffer): FileSystem {
+  const fileSystem = new MemoryFileSystem();
+  fileSystem.validity = { seconds: 3600, nanos: 0 };
+  const node = fileSystem.nodes.get(fileSystem.add("version"))!;
+  node.content = Buffer.alloc(1);
+  node.size = 1;
+  const version = () => Atomics.load(new Int32Array(shared), 0);
+  const { read, lookup } = MemoryFileSystem.prototype;
+  fileSystem.read = (request) => {
+    node.content.write(String(version()));
+    return read.call(fileSystem, request);
+  };
+  fileSystem.lookup = (request) => (version() === 0 ? -ENOENT : lookup.call(fileSystem, request));
+  return fileSystem;
 }

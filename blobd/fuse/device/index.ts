@@ -1,0 +1,6 @@
+/** The /dev/fuse transport: a file system mounted on this host, served by threads. */
+export type { AttachOptions } from "./attach.ts";
+export { abortConnection, findFuseMount } from "./connection.ts";
+export type { FileSystemSource } from "./job.ts";
+export { FuseMount, type FuseMountOptions, MAX_THREADS } from "./mount.ts";
+export { FuseNotifier } from "./notifier.ts";

@@ -1,0 +1,90 @@
+import { constants } from "node:os";
+import { setU53 } from "../../../formats/bytes/index.ts";
+import {
+  Notify,
+  NotifyDeleteOut,
+  NotifyInvalEntryOut,
+  NotifyInvalInodeOut,
+  NotifyStoreOut,
+  OutHeader,
+} from "../../../formats/fuse/index.ts";
+import { allocAligned, type NativeBuffer, writeFrom } from "../../sys/index.ts";
+import { MAX_WRITE_BYTES } from "../index.ts";
+
+const BODY = OutHeader.size;
+/** `FUSE_NAME_MAX`. */
+const MAX_NAME_BYTES = 1024;
+
+/**
+ * What a server tells the kernel unasked. Results are 0 or a negative error number; ENOENT says that the kernel does not
+ * know the node, which is as good.
+ *
+ * The kernel takes locks for these that a request in flight may hold. A thread must not call them while it handles a
+ * request, and never store over a range of which a READ has not been answered: two threads that do it wait for each other
+ * for ever.
+ */
+export class FuseNotifier {
+  readonly #fd: number;
+  readonly #message: NativeBuffer = allocAligned(BODY + NotifyStoreOut.size + MAX_WRITE_BYTES);
+  readonly #dv: DataView;
+
+  /** @param fd any descriptor of the mount. */
+  constructor(fd: number) {
+    this.#fd = fd;
+    const { bytes } = this.#message;
+    this.#dv = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** A node's attributes have changed, and its data from `offset` on: `bytes` of it, 0 for all behind, negative for none. */
+  invalidateNode(nodeId: number, offset: number, bytes: number): number {
+    setU53(this.#dv, BODY + NotifyInvalInodeOut.at.ino, nodeId);
+    setU53(this.#dv, BODY + NotifyInvalInodeOut.at.off, bytes < 0 ? -1 : offset);
+    setU53(this.#dv, BODY + NotifyInvalInodeOut.at.len, Math.max(bytes, 0));
+    return this.#send(Notify.INVAL_INODE, NotifyInvalInodeOut.size);
+  }
+
+  /** A name in a directory may mean another file now, or none. */
+  invalidateEntry(parent: number, name: Uint8Array): number {
+    setU53(this.#dv, BODY + NotifyInvalEntryOut.at.parent, parent);
+    this.#dv.setUint32(BODY + NotifyInvalEntryOut.at.namelen, name.length, true);
+    this.#dv.setUint32(BODY + NotifyInvalEntryOut.at.flags, 0, true);
+    return this.#sendName(Notify.INVAL_ENTRY, NotifyInvalEntryOut.size, name);
+  }
+
+  /** A name is gone: whoever watches the directory is told, as for an unlink. */
+  deleted(parent: number, child: number, name: Uint8Array): number {
+    setU53(this.#dv, BODY + NotifyDeleteOut.at.parent, parent);
+    setU53(this.#dv, BODY + NotifyDeleteOut.at.child, child);
+    this.#dv.setUint32(BODY + NotifyDeleteOut.at.namelen, name.length, true);
+    this.#dv.setUint32(BODY + NotifyDeleteOut.at.padding, 0, true);
+    return this.#sendName(Notify.DELETE, NotifyDeleteOut.size, name);
+  }
+
+  /** Puts a file's data into the page cache: at most MAX_WRITE_BYTES at once. */
+  store(nodeId: number, offset: number, data: Uint8Array): number {
+    if (data.length > MAX_WRITE_BYTES) return -constants.errno.EINVAL;
+    setU53(this.#dv, BODY + NotifyStoreOut.at.nodeid, nodeId);
+    setU53(this.#dv, BODY + NotifyStoreOut.at.offset, offset);
+    this.#dv.setUint32(BODY + NotifyStoreOut.at.size, data.length, true);
+    this.#dv.setUint32(BODY + NotifyStoreOut.at.padding, 0, true);
+    this.#message.bytes.set(data, BODY + NotifyStoreOut.size);
+    return this.#send(Notify.STORE, NotifyStoreOut.size + data.length);
+  }
+
+  #sendName(code: number, bodyBytes: number, name: Uint8Array): number {
+    if (name.length === 0 || name.length > MAX_NAME_BYTES) return -constants.errno.EINVAL;
+    const at = BODY + bodyBytes;
+    this.#message.bytes.set(name, at);
+    this.#message.bytes[at + name.length] = 0;
+    return this.#send(code, bodyBytes + name.length + 1);
+  }
+
+  #send(code: number, bodyBytes: number): number {
+    const length = BODY + bodyBytes;
+    this.#dv.setUint32(OutHeader.at.len, length, true);
+    this.#dv.setInt32(OutHeader.at.error, code, true);
+    this.#dv.setUint32(OutHeader.at.unique, 0, true);
+    this.#dv.setUint32(OutHeader.at.unique + 4, 0, true);
+    return Math.min(writeFrom(this.#fd, this.#message.address, length), 0);
+  }
+}
