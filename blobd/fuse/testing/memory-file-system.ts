@@ -166,6 +166,14 @@ export class MemoryFileSystem implements FileSystem {
     return 0;
   }
 
+  /** Removes all but the root. */
+  clear(): void {
+    const root = this.nodes.get(1)!;
+    this.nodes.clear();
+    this.nodes.set(1, root);
+    root.children!.clear();
+  }
+
   /** Adds an empty file to the root. @returns its node ID */
   add(name: string): number {
     const node: Node = { id: this.#nextId++, mode: S_IFREG | 0o644, children: null, content: Buffer.alloc(0), size: 0 };
