@@ -241,6 +241,11 @@ program
   .addOption(storeOption())
   .action(async (options) => (await import("./commands/prune.ts")).run(options));
 
+program
+  .command("converter", { hidden: true })
+  .description("do a daemon's conversions; started by blobd")
+  .action(async () => (await import("../converter/index.ts")).runConverter());
+
 endQuietly();
 try {
   await program.parseAsync();

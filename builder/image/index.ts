@@ -4,6 +4,7 @@ export { ExportError, exportDirectory, exportSingle } from "./export.ts";
 export { type FileSource, openFileSource } from "./file-source.ts";
 export { flattenImage } from "./flat.ts";
 export { LayerError } from "./layer-converter.ts";
-export { MergeError } from "./merge-image.ts";
+export { type PlainError, plainError } from "./layer-messages.ts";
+export { LayerTrees, type MergedImage, MergeError, mergeImage } from "./merge-image.ts";
 export { ImageError, type OpenedImage, type OpenImageOptions, openImage } from "./open-image.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";

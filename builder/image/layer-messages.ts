@@ -51,7 +51,7 @@ export async function serveJob(
 }
 
 /** The errors of this project that tell the user what is wrong; any other is a mistake of ours, and its stack is told. */
-const TOLD_BY_MESSAGE = /^(Format|Document|Source|Store|Sys|ErofsWrite)Error$/;
+const TOLD_BY_MESSAGE = /^(Conversion|Document|ErofsWrite|Format|LayerGone|Merge|Source|Store|Sys|Upper)Error$/;
 
 /** What of an error can cross threads. */
 export function plainError(error: unknown): PlainError {

@@ -58,6 +58,7 @@ export interface ConvertedLayer {
  * Converts a layer archive into a blob and a meta in the store. Nothing becomes visible there unless all went well.
  *
  * @param input the layer's bytes as stored; it must verify them itself and throw when they are wrong.
+ * @param observe gets every piece of the tar while it is parsed, and is done with it when its promise resolves.
  * @throws FormatError on a broken archive, StoreError on a full disk, whatever `input` throws.
  */
 export async function convertLayer(
@@ -66,14 +67,20 @@ export async function convertLayer(
   compression: Compression | "detect",
   options: LayerOptions,
   limits: BlobOptions = {},
+  observe?: (piece: Uint8Array) => Promise<void>,
 ): Promise<ConvertedLayer> {
   const whole = new WholeInput(input);
   try {
     return await buildLayer(store, options, limits, async (sink, drain) => {
       const reader = new TarReader(sink);
       for await (const piece of decompress(whole, compression)) {
-        reader.push(piece);
-        await drain();
+        const observed = observe?.(piece);
+        try {
+          reader.push(piece);
+          await drain();
+        } finally {
+          await observed; // The piece's memory is used again.
+        }
       }
       reader.end();
       return reader.bytesRead;

@@ -6,6 +6,7 @@
  *   for (const layer of image.layers) for await (const chunk of openLayer(image, layer)) …
  */
 export { DEFAULT_RETRY, type RetryPolicy, SourceError, type SourceErrorCode } from "../../blobd/registry/index.ts";
+export { readFileRange } from "./file-range.ts";
 export type { LayerInfo, ResolvedImage } from "./image.ts";
 export { type LayerOrigin, openLayer } from "./open.ts";
 export type { ReadOptions } from "./options.ts";
