@@ -40,7 +40,7 @@ export class Blobs implements Commit {
   async done(file: BlobFile, digestHex: string, sizeBytes: number): Promise<void> {
     if ((await this.check(digestHex, sizeBytes)) === "good") return this.drop(file);
     await file.seal(sizeBytes, this.#durable);
-    await withFileLock(this.#paths.keyLock(digestHex), async () => this.#install(file, digestHex));
+    await withFileLock(this.#paths.keyLock(digestHex), async () => this.#install(file.path, digestHex));
     file.close();
   }
 
@@ -122,10 +122,20 @@ export class Blobs implements Commit {
     }
   }
 
-  #install(file: BlobFile, digestHex: string): void {
+  /**
+   * Gives a file that has become complete its name: one that was fetched piece by piece, and whose digest was just taken.
+   * It is on the disk and read-only by then. A file that is there and good stays, and `path` is removed.
+   * @throws StoreError
+   */
+  async adopt(path: string, digestHex: string, sizeBytes: number): Promise<void> {
+    if ((await this.check(digestHex, sizeBytes)) === "good") rmSync(path, { force: true });
+    else await withFileLock(this.#paths.keyLock(digestHex), async () => this.#install(path, digestHex));
+  }
+
+  #install(from: string, digestHex: string): void {
     const path = this.#paths.blob(digestHex);
     try {
-      renameSync(file.path, path);
+      renameSync(from, path);
       if (this.#durable) syncFolder(this.#paths.blobs);
     } catch (error) {
       throw storeError(error, path, "storing");

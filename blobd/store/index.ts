@@ -9,6 +9,7 @@
  *       images/<key>.json         manifest digest + options → merged meta, blobs, layer keys, config; mtime = last use
  *       holds/<key>.json          what snapshots and the like need: prune leaves it alone
  *       encodings/<key>.json      blob + compression → what it is in a registry; a memory of pushes
+ *       partial/<key>.{data,map,index}   a blob that is fetched chunk by chunk: see partials.ts
  *       tmp/<pid>-<random>        files in flight
  *       locks/<hex>               flock: a layer in conversion, or a blob that is put in place or removed
  *       lock                      flock: users hold it shared, who removes things exclusive
@@ -19,14 +20,18 @@
  *   size, inode and times they had when last read; else it counts as absent and the next conversion repairs it.
  * - A blob is used by name under the shared lock, or through a descriptor or mapping for as long as one likes: removal
  *   does not take it away from whoever has it open.
- * - Partial blobs (on demand) will live beside `blobs`, not in it: what is in `blobs` stays complete.
+ * - Partial blobs (on demand) live beside `blobs`, not in it: what is in `blobs` stays complete.
  *
  * Reasons: docs/decisions/0004-store-layout.md.
  */
 export { BlobWriter, type FinishedBlob, RETAIN_BYTES } from "./blob-writer.ts";
 export type { BlobState } from "./blobs.ts";
 export { StoreError, type StoreErrorCode } from "./errors.ts";
+export type { EvictOptions, EvictResult } from "./evict.ts";
 export type { FoundHold, Hold } from "./holds.ts";
+export { PartialBlob } from "./partial-blob.ts";
+export type { PartialSource } from "./partial-source.ts";
+export type { PartialInfo, Partials } from "./partials.ts";
 export { defaultStoreRoot } from "./paths.ts";
 export type { PruneOptions, PruneResult } from "./prune.ts";
 export {

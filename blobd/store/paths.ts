@@ -11,6 +11,7 @@ export class StorePaths {
   readonly images: string;
   readonly holds: string;
   readonly encodings: string;
+  readonly partial: string;
   readonly tmp: string;
   readonly locks: string;
   /** The lock file of the whole store. */
@@ -26,13 +27,24 @@ export class StorePaths {
     this.images = join(root, "images");
     this.holds = join(root, "holds");
     this.encodings = join(root, "encodings");
+    this.partial = join(root, "partial");
     this.tmp = join(root, "tmp");
     this.locks = join(root, "locks");
     this.lock = join(root, "lock");
   }
 
   get folders(): readonly string[] {
-    return [this.blobs, this.verified, this.layers, this.images, this.holds, this.encodings, this.tmp, this.locks];
+    return [
+      this.blobs,
+      this.verified,
+      this.layers,
+      this.images,
+      this.holds,
+      this.encodings,
+      this.partial,
+      this.tmp,
+      this.locks,
+    ];
   }
 
   blob(digestHex: string): string {
@@ -45,6 +57,11 @@ export class StorePaths {
 
   hold(key: string): string {
     return join(this.holds, `${checkHex(key)}.json`);
+  }
+
+  /** A file of a blob that is not complete; see partials.ts. */
+  partialFile(key: string, kind: "data" | "map" | "index"): string {
+    return join(this.partial, `${checkHex(key)}.${kind}`);
   }
 
   /** The lock file of a layer in conversion, or of a blob that is being put in place or removed. */

@@ -1,15 +1,15 @@
 import { createHash } from "node:crypto";
-import { openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { openSync, readFileSync } from "node:fs";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
-import { makeFolders } from "../sys/index.ts";
 import { BlobFile } from "./blob-file.ts";
 import { BlobWriter, type FinishedBlob } from "./blob-writer.ts";
 import { type BlobState, Blobs } from "./blobs.ts";
 import { BufferPool } from "./buffer-pool.ts";
 import { StoreError, storeError } from "./errors.ts";
+import { type EvictOptions, type EvictResult, evict } from "./evict.ts";
 import { type FoundHold, type Hold, Holds } from "./holds.ts";
 import { StoreLock, withFileLock } from "./locks.ts";
+import { Partials } from "./partials.ts";
 import { StorePaths } from "./paths.ts";
 import { filesOfImage, filesOfLayer, type PruneOptions, type PruneResult, prune } from "./prune.ts";
 import { type FoundRecord, RecordFiles } from "./record-files.ts";
@@ -23,6 +23,7 @@ import {
   type StoredFile,
 } from "./records.ts";
 import { Segments } from "./segments.ts";
+import { prepare, removeLeftovers } from "./store-folder.ts";
 
 export interface StoreOptions {
   /**
@@ -56,6 +57,8 @@ export type FoundImage = FoundRecord<ImageRecord>;
  */
 export class Store {
   readonly root: string;
+  /** Blobs that are fetched chunk by chunk. */
+  readonly partials: Partials;
   readonly #paths: StorePaths;
   readonly #lock: StoreLock;
   readonly #pool = new BufferPool();
@@ -76,6 +79,7 @@ export class Store {
     this.#direct = options.direct ?? true;
     this.#warn = options.onWarning ?? ((message) => process.emitWarning(message, "StoreWarning"));
     this.#blobs = new Blobs(paths, this.#pool, this.#durable);
+    this.partials = new Partials(paths, this.#blobs, this.#pool, this.#durable);
     this.#layers = new RecordFiles(paths, paths.layers, parseLayerRecord, this.#warn);
     this.#images = new RecordFiles(paths, paths.images, parseImageRecord, this.#warn);
     this.#holds = new Holds(paths);
@@ -266,10 +270,20 @@ export class Store {
       throw new StoreError("ERR_STORE_BUSY", this.root, `${this.root}: in use by another process or thread`);
     try {
       removeLeftovers(this.#paths);
+      this.partials.removeStrays();
       return prune(parts, options);
     } finally {
       await this.#lock.share();
     }
+  }
+
+  /**
+   * Makes the store small enough for a limit: blobs that are not complete go first, least recently used first and never one
+   * that somebody uses; then images as in `prune`, when nobody else uses the store.
+   * @throws StoreError
+   */
+  evict(options: EvictOptions): Promise<EvictResult> {
+    return evict(this, options);
   }
 
   async #allGood(recordPath: string, files: readonly StoredFile[]): Promise<boolean> {
@@ -287,37 +301,6 @@ export class Store {
 export function recordKey(fields: Readonly<Record<string, string | number | boolean>>): string {
   const sorted = Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1));
   return createHash("sha256").update(JSON.stringify(sorted)).digest("hex");
-}
-
-/** Makes the folders. A folder that holds anything else is refused: `--store /` must not clean up /tmp. */
-function prepare(paths: StorePaths): void {
-  try {
-    // Only the owner may look in: images hold private files and set-user-ID programs.
-    makeFolders(paths.root, 0o700);
-    const names = readdirSync(paths.root);
-    if (!names.includes(paths.markerName)) {
-      if (names.length > 0) throw new StoreError("ERR_STORE_CORRUPT", paths.root, notAStore(paths, names));
-      writeFileSync(join(paths.root, paths.markerName), "");
-    }
-    for (const folder of paths.folders) makeFolders(folder, 0o700);
-  } catch (error) {
-    throw storeError(error, paths.root, "opening the store");
-  }
-}
-
-function notAStore({ root, markerName }: StorePaths, names: readonly string[]): string {
-  return `${root} is not a store of this version: it holds ${names.slice(0, 3).join(", ")} and no file ${markerName}`;
-}
-
-/** Removes files in flight and lock files; nobody else may use the store meanwhile. */
-function removeLeftovers(paths: StorePaths): void {
-  for (const folder of [paths.tmp, paths.locks]) {
-    try {
-      for (const name of readdirSync(folder)) rmSync(join(folder, name), { force: true });
-    } catch (error) {
-      throw storeError(error, folder, "cleaning up");
-    }
-  }
 }
 
 /** Largest blob: block numbers have 32 bits. */

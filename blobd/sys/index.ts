@@ -32,6 +32,7 @@ export {
 export { MUTEX_BYTES, Mutex } from "./mutex.ts";
 export { mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";
+export { tryLockRange, unlockRange } from "./range-lock.ts";
 export { fileSize, preadAt, pwriteAt } from "./raw-files.ts";
 export { type Sha256, sha256, sha256Of } from "./sha256.ts";
 export { copyMemory, duplicate, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";

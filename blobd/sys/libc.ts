@@ -12,6 +12,7 @@ const SIGNATURES = {
   umount2: ["int", "bytes", "int"],
   ioctlInt: ["int", "int", "size", "long"],
   ioctlBytes: ["int", "int", "size", "bytes"],
+  fcntlBytes: ["int", "int", "int", "bytes"],
   pread: ["long", "int", "address", "size", "off"],
   pwrite: ["long", "int", "address", "size", "off"],
   lseek: ["long", "int", "off", "int"],
@@ -30,6 +31,7 @@ const SIGNATURES = {
 const SYMBOLS = {
   ioctlInt: "ioctl",
   ioctlBytes: "ioctl",
+  fcntlBytes: "fcntl",
   fsopen: "syscall",
   fsconfig: "syscall",
   fsmount: "syscall",
