@@ -1,5 +1,5 @@
 import { closeSync, openSync } from "node:fs";
-import { check, lastError, SysError } from "./errno.ts";
+import { lastError, SysError } from "./errno.ts";
 import { ipcCalls } from "./ipc-calls.ts";
 import { koffi } from "./koffi.ts";
 import { cString, libc } from "./libc.ts";
@@ -7,8 +7,6 @@ import { cString, libc } from "./libc.ts";
 const DEVICE = "/dev/fuse";
 /** `_IOR(229, 0, uint32_t)`. Linux include/uapi/linux/fuse.h. */
 const FUSE_DEV_IOC_CLONE = 0x8004e500;
-const F_SETFL = 4;
-const O_NONBLOCK = 0o4000;
 
 /** Opens /dev/fuse for a new mount: its number is the mount's option `fd`. */
 export function openFuseDevice(): number {
@@ -44,11 +42,6 @@ export function readTo(fd: number, address: number, bytes: number): number {
 export function writeFrom(fd: number, address: number, bytes: number): number {
   const put = ipcCalls().write(fd, address, bytes);
   return put < 0 ? -koffi().errno() : put;
-}
-
-/** Whether calls on the descriptor's open file wait, or fail with EAGAIN. */
-export function setNonBlocking(fd: number, nonBlocking: boolean): void {
-  check(ipcCalls().dup(fd, F_SETFL, nonBlocking ? O_NONBLOCK : 0), "fcntl", DEVICE);
 }
 
 /** umount2(2) flags. */

@@ -3,6 +3,7 @@
  * is loaded before the first call; a failed call is a SysError.
  */
 export type { DecodeFailure, Decoder, DecodeStatus } from "./decoder.ts";
+export { duplicate, isEventFd, replaceDescriptor, setNonBlocking } from "./descriptors.ts";
 export { SysError } from "./errno.ts";
 export { eventFd, signalEvent, takeEvent } from "./event-fd.ts";
 export { flock, type LockKind, tryFlock, unlockFlock } from "./flock.ts";
@@ -11,7 +12,6 @@ export {
   cloneFuseDevice,
   openFuseDevice,
   readTo,
-  setNonBlocking,
   UmountFlag,
   unmountAsync,
   writeFrom,
@@ -35,7 +35,7 @@ export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set
 export { tryLockRange, unlockRange } from "./range-lock.ts";
 export { fileSize, preadAt, pwriteAt } from "./raw-files.ts";
 export { type Sha256, sha256, sha256Of } from "./sha256.ts";
-export { copyMemory, duplicate, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
+export { copyMemory, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
 export {
   acceptUnix,
   connectUnix,

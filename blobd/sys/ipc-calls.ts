@@ -1,6 +1,6 @@
 import { loadLibrary, type Native } from "./koffi.ts";
 
-/** Functions of the C library for memory, events and sockets that processes share. */
+/** Functions of the C library for memory, events and sockets that processes share. fcntl: see SYMBOLS in libc.ts. */
 const SIGNATURES = {
   read: ["long", "int", "address", "size"],
   write: ["long", "int", "address", "size"],
@@ -10,7 +10,8 @@ const SIGNATURES = {
   mmap: ["address", "address", "size", "int", "int", "int", "off"],
   munmap: ["int", "address", "size"],
   memcpy: ["address", "address", "address", "size"],
-  dup: ["int", "int", "int", "int"],
+  fcntl: ["int", "int", "int", "int"],
+  dup3: ["int", "int", "int", "int"],
   socket: ["int", "int", "int", "int"],
   socketpair: ["int", "int", "int", "int", "bytes"],
   bind: ["int", "int", "bytes", "u32"],
@@ -21,13 +22,10 @@ const SIGNATURES = {
   sendmsg: ["long", "int", "address", "int"],
 } as const;
 
-/** `dup` is fcntl(fd, F_DUPFD_CLOEXEC, least number): variadic, as the mount calls in libc.ts. */
-const SYMBOLS = { dup: "fcntl" };
-
 let calls: Native<typeof SIGNATURES> | null = null;
 
 /** The functions, found at the first call. Hot paths keep them. */
 export function ipcCalls(): Native<typeof SIGNATURES> {
-  calls ??= loadLibrary("libc.so.6", SIGNATURES, SYMBOLS);
+  calls ??= loadLibrary("libc.so.6", SIGNATURES);
   return calls;
 }

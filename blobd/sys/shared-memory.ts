@@ -49,9 +49,3 @@ export function viewMemory(address: number, bytes: number): ArrayBuffer {
 export function copyMemory(to: number, from: number, bytes: number): void {
   ipcCalls().memcpy(to, from, bytes);
 }
-
-const F_DUPFD_CLOEXEC = 1030;
-/** Another descriptor of the same open file, closed on exec. */
-export function duplicate(fd: number): number {
-  return check(ipcCalls().dup(fd, F_DUPFD_CLOEXEC, 3), "fcntl", `fd ${fd}`);
-}

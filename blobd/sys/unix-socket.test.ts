@@ -3,10 +3,11 @@ import { closeSync, fstatSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { duplicate, isEventFd, replaceDescriptor } from "./descriptors.ts";
 import { eventFd, signalEvent, takeEvent } from "./event-fd.ts";
 import { allocAligned } from "./memory.ts";
 import { POLLHUP, POLLIN, PollSet } from "./poll-set.ts";
-import { copyMemory, duplicate, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
+import { copyMemory, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
 import {
   acceptUnix,
   connectUnix,
@@ -116,4 +117,16 @@ test("shared memory is one memory, seen twice", () => {
   assert.equal(fstatSync(other).size, 12288);
   closeSync(other);
   assert.throws(() => mapShared(other, 0, 4096), { code: "EBADF" });
+});
+
+test("descriptors are replaced in place, and known by their kind", () => {
+  const event = eventFd();
+  const other = eventFd();
+  const file = memfd("test", 0);
+  const own = duplicate(event);
+  assert.deepEqual([isEventFd(own), isEventFd(file)], [true, false]);
+  replaceDescriptor(own, other);
+  signalEvent(own);
+  assert.deepEqual([takeEvent(event), takeEvent(other)], [false, true]);
+  for (const fd of [event, other, file, own]) closeSync(fd);
 });

@@ -24,6 +24,7 @@ export {
   type WindowPlace,
 } from "./data-plane.ts";
 export type { DeviceDescription, WorkerProgram } from "./device.ts";
+export { LocalDataPlane } from "./local-data-plane.ts";
 export {
   type HandlerFactory,
   PARKED,
@@ -32,3 +33,6 @@ export {
   type QueueWorker,
   type ShmemMapper,
 } from "./queue-handler.ts";
+export { runQueueWorker } from "./run-queue-worker.ts";
+export { type BackendOptions, VhostBackend } from "./vhost-backend.ts";
+export { WINDOW_STATE_BYTES } from "./window-state.ts";

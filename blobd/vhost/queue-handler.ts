@@ -3,8 +3,8 @@ import type { Chain } from "./chain.ts";
 /** `QueueHandler.handle`: the request is completed later. */
 export const PARKED = -1;
 /**
- * `QueueHandler.handle`: the request was not carried out, because the queue is being stopped (a ShmemMapper answered
- * -EINTR). It is put back and comes again when the queue is started again.
+ * `QueueHandler.handle`: the request was not carried out, because a queue is being stopped, this one or another of the
+ * device's (a ShmemMapper answered -EINTR). It is put back and comes again, when this queue is started again if it stops.
  */
 export const PUT_BACK = -2;
 
@@ -53,9 +53,12 @@ export type HandlerFactory = (worker: QueueWorker) => QueueHandler;
 /**
  * The device's window (shared-memory region 0). Any worker may call: they take turns.
  *
- * Results are 0 or a negative error number: -EINTR when the queue is being stopped (answer PUT_BACK), -ENODEV when there is
+ * Results are 0 or a negative error number: -EINTR when a queue is being stopped (answer PUT_BACK), -ENODEV when there is
  * no window or the front-end is gone, -EINVAL for what is not page-aligned or outside, -EIO when the front-end refused.
  * Whether a call that answered -EINTR was carried out is found out by the next call, which is made anew in any case.
+ *
+ * A front-end drops all mappings when the guest resets the device, and does not tell: at the start of each of the guest's
+ * sessions (FUSE_INIT) what was mapped in the one before must be unmapped, which does no harm when it is gone already.
  */
 export interface ShmemMapper {
   /**

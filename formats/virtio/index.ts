@@ -1,0 +1,4 @@
+/** Virtio as bytes: split virtqueues, feature bits, configuration spaces. */
+export { bit, DeviceId, Feature, PmemFeature } from "./features.ts";
+export { FS_SHMEM_CACHE, FsConfig, fsConfig, TAG_BYTES } from "./fs-config.ts";
+export * from "./split-ring.ts";
