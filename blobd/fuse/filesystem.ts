@@ -75,6 +75,11 @@ export interface FileSystem {
   poll?: Handler;
   setupMapping?: Handler;
   removeMapping?: Handler;
+  /**
+   * Opens a node for reading and writing once more: for files that a process had mapped into the DAX window before it died.
+   * @returns a descriptor of its own description, which is the caller's; or a negative error number
+   */
+  openMapped?(nodeId: number): number;
 }
 
 /** What the kernel offers in INIT. */

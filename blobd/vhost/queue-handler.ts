@@ -70,6 +70,11 @@ export interface ShmemMapper {
   /** Unmaps what was mapped by one call of `map`, or 0 if there is nothing. */
   unmap(shmOffset: number, bytes: number): number;
   /**
+   * Unmaps all there is. To be called at the start of each of the guest's sessions (FUSE_INIT): a front-end drops the
+   * mappings when the guest resets the device, and does not tell.
+   */
+  unmapAll(): number;
+  /**
    * Copies between a file and guest memory that only the front-end can reach (PLACE.FOREIGN): the "fs" dialect's FS_IO.
    * `toGuest` reads the file. -ENOSYS in the other dialect.
    */

@@ -141,6 +141,10 @@ export class NotingMapper implements ShmemMapper {
     return this.#note(this.#mapper.unmap(shmOffset, bytes));
   }
 
+  unmapAll(): number {
+    return this.#note(this.#mapper.unmapAll());
+  }
+
   transfer(fd: number, fdOffset: number, guestAddress: number, bytes: number, toGuest: boolean): number {
     return this.#note(this.#mapper.transfer(fd, fdOffset, guestAddress, bytes, toGuest));
   }

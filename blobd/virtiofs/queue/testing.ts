@@ -167,6 +167,7 @@ export class TestQueue {
     return {
       map: () => this.mapperStatus ?? 0,
       unmap: () => this.mapperStatus ?? 0,
+      unmapAll: () => this.mapperStatus ?? 0,
       transfer: (fd, fdOffset, guestAddress, bytes, toGuest) => {
         if (this.mapperStatus !== null) return this.mapperStatus;
         const at = guestAddress - FOREIGN_AT;

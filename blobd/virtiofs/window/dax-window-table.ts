@@ -66,11 +66,10 @@ export class DaxWindowTable implements DaxWindow {
     if (first < 0 || bytes % RANGE_BYTES !== 0 || windowOffset + bytes > this.bytes) return -EINVAL;
     this.table.mutex.lock();
     try {
-      for (let range = first; range < first + bytes / RANGE_BYTES; range++) {
-        const status = this.#release(range);
-        if (status < 0) return status;
-      }
-      return 0;
+      let status = this.#clean();
+      for (let range = first; status === 0 && range < first + bytes / RANGE_BYTES; range++)
+        status = this.#release(range);
+      return status;
     } finally {
       this.table.mutex.unlock();
     }
@@ -85,19 +84,21 @@ export class DaxWindowTable implements DaxWindow {
   }
 
   removeAll(): void {
-    this.table.mutex.lock();
+    const { table } = this;
+    table.mutex.lock();
     try {
-      for (let range = 0; range < this.table.ranges; range++) this.#release(range);
+      table.isStale = true;
+      this.#freeAll();
+      this.#clean();
     } finally {
-      this.table.mutex.unlock();
+      table.mutex.unlock();
     }
   }
 
   /** The VMM has dropped all mappings by itself: at a reset of the device, or because it is gone. */
   forgetAll(): void {
     this.table.mutex.lock();
-    for (let range = 0; range < this.table.ranges; range++)
-      if (this.table.node[range] !== 0) closeIfOpen(this.table.free(range));
+    this.#freeAll();
     this.table.mutex.unlock();
   }
 
@@ -156,8 +157,26 @@ export class DaxWindowTable implements DaxWindow {
     return 0;
   }
 
+  #freeAll(): void {
+    for (let range = 0; range < this.table.ranges; range++)
+      if (this.table.node[range] !== 0) closeIfOpen(this.table.free(range));
+  }
+
+  /** Unmaps what the VMM may have mapped besides. */
+  #clean(): number {
+    if (!this.table.isStale) return 0;
+    const status = this.#mapper.unmapAll();
+    this.table.isStale = status === -EINTR;
+    return status === -EINTR ? status : 0;
+  }
+
   #mapRange(range: number, nodeId: number, fd: number, fileOffset: number): number {
     const { table } = this;
+    const cleaned = this.#clean();
+    if (cleaned < 0) {
+      closeSync(fd);
+      return cleaned;
+    }
     const isThere = table.node[range] === nodeId && table.fileOffset[range] === fileOffset;
     if (!isThere) {
       const status = this.#release(range);

@@ -43,6 +43,7 @@ export class WindowTable {
    */
   readonly changeFrom: Uint16Array;
   readonly changeTo: Uint16Array;
+  readonly #flags: Int32Array;
   readonly #pieces: Uint32Array;
   readonly #used: Int32Array;
 
@@ -51,6 +52,7 @@ export class WindowTable {
     this.ranges = rangesOf(windowBytes);
     const memory = viewMemory(address, WindowTable.bytes(windowBytes));
     this.mutex = new Mutex(address);
+    this.#flags = new Int32Array(memory, 4, 1);
     let at = 8;
     const take = (bytes: number) => {
       at += bytes;
@@ -78,6 +80,14 @@ export class WindowTable {
     this.fd.fill(-1);
     this.#used.fill(0);
     for (const node of this.node) if (node !== 0) this.#count(node, 1);
+  }
+
+  /** The VMM may have more mapped than is written here: all of that has to go first. */
+  get isStale(): boolean {
+    return this.#flags[0] !== 0;
+  }
+  set isStale(stale: boolean) {
+    this.#flags[0] = stale ? 1 : 0;
   }
 
   /**

@@ -57,6 +57,13 @@ export class VmmWindow implements ShmemMapper {
     });
   }
 
+  unmapAll(): number {
+    return this.#call(() => {
+      this.#pieces.clear();
+      return 0;
+    });
+  }
+
   transfer(): number {
     throw new Error("not in this dialect");
   }

@@ -21,12 +21,6 @@ const FILES = 3;
 const STEPS = 120;
 const FAILURES: readonly Failure[] = ["interrupted before", "interrupted after", "killed before", "killed after"];
 
-/** Its calls may be broken off too, and what is left then is seen by the next. */
-function removeAll(window: DaxWindowTable): number {
-  window.removeAll();
-  return window.table.node.every((node) => node === 0) ? 0 : -4;
-}
-
 /**
  * A guest, files and a VMM, and random steps of the guest: what it may look at after each step is mapped, and is what it
  * takes it for. `faults` says how many of a hundred steps are broken off; a step that was is made again, as a request is.
@@ -117,13 +111,19 @@ function run(seed: number, faults: number): void {
     () => setSize(random.below(FILES), random.of([0, PAGE_SIZE, RANGE_BYTES, RANGE_BYTES + 1, 3 * RANGE_BYTES])),
     () => {
       if (!random.chance(10)) return;
-      if (random.chance(50)) act(removeAll);
-      else {
+      if (random.chance(50)) {
+        // Perhaps broken off: the next to map anything looks after what is left.
+        const status = act((window) => {
+          window.removeAll();
+          return window.table.isStale ? -4 : 0;
+        }, 1);
+        for (let range = 0; range < RANGES; range++) if (status === -4) abandoned.add(range);
+      } else {
         vmm.reset();
         for (const window of windows) window.forgetAll();
+        abandoned.clear();
       }
       guest.fill(null);
-      abandoned.clear();
     },
   ];
   for (let step = 0; step < STEPS; step++) {
