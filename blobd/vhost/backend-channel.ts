@@ -66,6 +66,15 @@ export class BackendChannel implements ShmemMapper {
     });
   }
 
+  unmapAll(): number {
+    return this.#alone(() => {
+      let result = 0;
+      for (let record = this.#state.records - 1; record >= 0 && result === 0; record--)
+        if (this.#state.stateOf(record) !== RECORD.FREE) result = this.#unmap(record);
+      return result;
+    });
+  }
+
   transfer(fd: number, fdOffset: number, guestAddress: number, bytes: number, toGuest: boolean): number {
     if (this.#channel.dialect !== "fs" || !this.#channel.acknowledged) return -ENOSYS;
     return this.#alone(() => {
@@ -255,5 +264,6 @@ export class BackendChannel implements ShmemMapper {
 export const NO_WINDOW: ShmemMapper = {
   map: () => -ENODEV,
   unmap: () => -ENODEV,
+  unmapAll: () => -ENODEV,
   transfer: () => -ENODEV,
 };

@@ -69,10 +69,7 @@ export interface ShmemMapper {
   map(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean): number;
   /** Unmaps what was mapped by one call of `map`, or 0 if there is nothing. */
   unmap(shmOffset: number, bytes: number): number;
-  /**
-   * Unmaps all there is. To be called at the start of each of the guest's sessions (FUSE_INIT): a front-end drops the
-   * mappings when the guest resets the device, and does not tell.
-   */
+  /** Unmaps all there is. */
   unmapAll(): number;
   /**
    * Copies between a file and guest memory that only the front-end can reach (PLACE.FOREIGN): the "fs" dialect's FS_IO.
