@@ -2,10 +2,12 @@
  * What Linux offers and Node.js does not: the one place with native calls. Linux on x86-64 and arm64 with glibc. Nothing
  * is loaded before the first call; a failed call is a SysError.
  */
+export { Capability, credentialCalls, SYS_THREAD, ThreadCapabilities } from "./credentials.ts";
 export type { DecodeFailure, Decoder, DecodeStatus } from "./decoder.ts";
 export { duplicate, isEventFd, replaceDescriptor, setNonBlocking } from "./descriptors.ts";
-export { SysError } from "./errno.ts";
+export { check, SysError } from "./errno.ts";
 export { eventFd, signalEvent, takeEvent } from "./event-fd.ts";
+export { errno, type FileCalls, fileCalls } from "./file-calls.ts";
 export { flock, type LockKind, tryFlock, unlockFlock } from "./flock.ts";
 export { makeFolders } from "./folders.ts";
 export {
@@ -30,7 +32,7 @@ export {
   unmount,
 } from "./mount.ts";
 export { MUTEX_BYTES, Mutex } from "./mutex.ts";
-export { mknod, setTimes, type Timestamp } from "./nodes.ts";
+export { makeDevice, mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";
 export { tryLockRange, unlockRange } from "./range-lock.ts";
 export { fileSize, preadAt, pwriteAt } from "./raw-files.ts";

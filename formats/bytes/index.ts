@@ -2,4 +2,13 @@
 export { type ByteString, escapeBytes, fromBytes, fromText, mapKey, toBytes, toText } from "./bytestring.ts";
 export { FormatError, type FormatErrorCode } from "./errors.ts";
 export { type ByteSource, bytesSource, outside } from "./source.ts";
-export { type FieldKind, type FieldTable, getU53, type Struct, type StructView, setU53, struct } from "./struct.ts";
+export {
+  type FieldKind,
+  type FieldTable,
+  getI53,
+  getU53,
+  type Struct,
+  type StructView,
+  setU53,
+  struct,
+} from "./struct.ts";

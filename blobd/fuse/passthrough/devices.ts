@@ -1,0 +1,152 @@
+import { errno, type FileCalls, fileCalls } from "../../sys/index.ts";
+import type { Settings } from "./config.ts";
+import type { HandleScratch } from "./handle.ts";
+import {
+  AT_EMPTY_PATH,
+  ENFILE,
+  ESTALE,
+  EXDEV,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  S_IFDIR,
+  S_IFMT,
+  S_IFREG,
+  STATX_MASK,
+  Statx,
+} from "./linux.ts";
+import type { Proc } from "./proc.ts";
+import type { StatScratch } from "./stat.ts";
+import { MAX_DEVICES, type State } from "./state.ts";
+
+/** Words of a device. */
+const Device = { isUsed: 0, mountLow: 1, mountHigh: 2, major: 3, minor: 4, fd: 5, flags: 6 } as const;
+const BY_HANDLE = 1;
+
+/** The device of the export itself. */
+export const ROOT_DEVICE = 0;
+
+/**
+ * The mounts that the export reaches, by number: a file belongs to one of them, and file handles are opened through one.
+ * A mount is found when it is first looked up and stays known.
+ */
+export class Devices {
+  readonly #state: State;
+  readonly #words: Int32Array;
+  readonly #calls: FileCalls = fileCalls();
+  readonly #stat: StatScratch;
+  readonly #handle: HandleScratch;
+  readonly #proc: Proc;
+  readonly #settings: Settings;
+
+  constructor(state: State, stat: StatScratch, handle: HandleScratch, proc: Proc, settings: Settings) {
+    this.#state = state;
+    this.#words = state.words;
+    this.#stat = stat;
+    this.#handle = handle;
+    this.#proc = proc;
+    this.#settings = settings;
+  }
+
+  /** A descriptor on the mount, for open_by_handle_at(2); -1 when it was lost in a restart. */
+  mountFd(device: number): number {
+    return this.#words[this.#state.deviceAt(device) + Device.fd]!;
+  }
+  /** Whether its files are held by handles. */
+  usesHandles(device: number): boolean {
+    return (this.#words[this.#state.deviceAt(device) + Device.flags]! & BY_HANDLE) !== 0;
+  }
+
+  /**
+   * The device of the file that was just looked up.
+   * @param parent the directory's device, which it mostly is too
+   * @returns -1 when it is one that is not known
+   */
+  find(parent: number): number {
+    if (this.#is(parent)) return parent;
+    for (let device = 0; device < MAX_DEVICES; device++) if (this.#is(device)) return device;
+    return -1;
+  }
+
+  #is(device: number): boolean {
+    const at = this.#state.deviceAt(device);
+    const { dv } = this.#stat;
+    const words = this.#words;
+    return (
+      words[at + Device.mountLow] === dv.getInt32(Statx.mntId, true) &&
+      words[at + Device.minor] === dv.getInt32(Statx.devMinor, true) &&
+      words[at + Device.major] === dv.getInt32(Statx.devMajor, true) &&
+      words[at + Device.mountHigh] === dv.getInt32(Statx.mntId + 4, true) &&
+      words[at + Device.isUsed] === 1
+    );
+  }
+
+  /**
+   * Makes the mount known that the file behind an O_PATH descriptor is on.
+   * @returns its number; -EXDEV where mounts below the export are not served, -ENFILE when there are too many
+   */
+  add(fd: number): number {
+    if (!this.#settings.submounts) return -EXDEV;
+    if (this.#calls.statx(fd, this.#proc.empty, AT_EMPTY_PATH, STATX_MASK, this.#stat.address) < 0) return -errno();
+    this.#state.mutex.lock();
+    try {
+      const known = this.find(ROOT_DEVICE);
+      if (known >= 0) return known;
+      for (let device = ROOT_DEVICE + 1; device < MAX_DEVICES; device++)
+        if (this.#words[this.#state.deviceAt(device) + Device.isUsed] === 0) {
+          const type = this.#stat.mode & S_IFMT;
+          // Only a directory or a file is opened: a device would do who knows what.
+          const mount =
+            type === S_IFDIR || type === S_IFREG ? this.#proc.reopen(fd, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+          this.set(device, mount);
+          return device;
+        }
+      return -ENFILE;
+    } finally {
+      this.#state.mutex.unlock();
+    }
+  }
+
+  /** Enters the device of the file in the stat scratch. @param mountFd a descriptor on it, or -1 */
+  set(device: number, mountFd: number): void {
+    const at = this.#state.deviceAt(device);
+    const { dv } = this.#stat;
+    const words = this.#words;
+    words[at + Device.mountLow] = dv.getInt32(Statx.mntId, true);
+    words[at + Device.mountHigh] = dv.getInt32(Statx.mntId + 4, true);
+    words[at + Device.major] = dv.getInt32(Statx.devMajor, true);
+    words[at + Device.minor] = dv.getInt32(Statx.devMinor, true);
+    words[at + Device.fd] = mountFd;
+    words[at + Device.flags] = this.#settings.handles !== "never" && this.#canOpenHandles(mountFd) ? BY_HANDLE : 0;
+    Atomics.store(words, at + Device.isUsed, 1);
+  }
+
+  /** Tries it: the file system must make handles, and the process may open them (CAP_DAC_READ_SEARCH). */
+  #canOpenHandles(mountFd: number): boolean {
+    if (mountFd < 0) return false;
+    this.#handle.clear();
+    const calls = this.#calls;
+    if (calls.nameToHandleAt(mountFd, this.#proc.empty, this.#handle.address, this.#handle.mountId, AT_EMPTY_PATH) < 0)
+      return false;
+    if (!this.#handle.fits) return false;
+    const fd = calls.openByHandleAt(mountFd, this.#handle.address, O_PATH | O_CLOEXEC);
+    if (fd < 0) return false;
+    calls.close(fd);
+    return true;
+  }
+
+  /**
+   * After a restart: descriptors on mounts below the export are gone, unless they were handed over.
+   * @param rootFd the export's new one
+   */
+  recover(rootFd: number): void {
+    for (let device = 0; device < MAX_DEVICES; device++) {
+      const at = this.#state.deviceAt(device);
+      this.#words[at + Device.fd] = device === ROOT_DEVICE ? rootFd : -1;
+    }
+  }
+}
+
+/** What opening by a handle answers on a mount that is lost. */
+export const LOST_MOUNT = -ESTALE;

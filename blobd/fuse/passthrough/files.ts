@@ -1,0 +1,119 @@
+import { type FileCalls, fileCalls } from "../../sys/index.ts";
+import { SlotTable } from "../shared/index.ts";
+import { ENFILE } from "./linux.ts";
+import { File, type State } from "./state.ts";
+
+/** What an open file is. */
+export const FileKind = { FILE: 1, DIRECTORY: 2, LOCK: 3 } as const;
+
+/**
+ * What the other side has open, by file handle. One object serves one thread; the memory behind it is all threads'. What
+ * is found stays open while it is pinned.
+ */
+export class Files {
+  readonly #state: State;
+  readonly #table: SlotTable;
+  readonly #words: Int32Array;
+  readonly #calls: FileCalls = fileCalls();
+
+  constructor(state: State) {
+    this.#state = state;
+    this.#words = state.words;
+    this.#table = new SlotTable(state.files, (slot) => this.#close(slot));
+  }
+
+  get count(): number {
+    return this.#table.used;
+  }
+
+  /**
+   * Enters an open file; the descriptor is taken over, whatever the result.
+   * @returns its slot; -ENFILE when too many are open
+   */
+  add(kind: number, fd: number, nodeId: number, flags: number): number {
+    const { mutex } = this.#state;
+    mutex.lock();
+    const slot = this.#table.allocate();
+    if (slot !== 0) {
+      const at = this.#table.at(slot);
+      const words = this.#words;
+      words[at + File.fd] = fd;
+      words[at + File.node] = nodeId >>> 0;
+      words[at + File.nodeGeneration] = Math.floor(nodeId / 0x1_0000_0000);
+      words[at + File.flags] = flags;
+      words[at + File.kind] = kind;
+      words[at + File.positionLow] = 0;
+      words[at + File.positionHigh] = 0;
+      this.#table.publish(slot);
+    }
+    mutex.unlock();
+    if (slot !== 0) return slot;
+    this.#calls.close(fd);
+    return -ENFILE;
+  }
+
+  idOf(slot: number): number {
+    return this.#table.idOf(slot);
+  }
+
+  /** @returns the slot of the open file, pinned; 0 when `fh` is not one of this kind and node. */
+  pin(fh: number, kind: number, nodeId: number): number {
+    const slot = this.#table.pin(fh);
+    if (slot === 0) return 0;
+    if (this.#words[this.#table.at(slot) + File.kind] === kind && this.nodeOf(slot) === nodeId) return slot;
+    this.#table.unpin(slot);
+    return 0;
+  }
+  unpin(slot: number): void {
+    this.#table.unpin(slot);
+  }
+
+  fdOf(slot: number): number {
+    return this.#words[this.#table.at(slot) + File.fd]!;
+  }
+  nodeOf(slot: number): number {
+    const at = this.#table.at(slot);
+    return this.#words[at + File.nodeGeneration]! * 0x1_0000_0000 + this.#words[at + File.node]!;
+  }
+  /** Index in the state's words of the slot's first, for its `File` words. */
+  at(slot: number): number {
+    return this.#table.at(slot);
+  }
+
+  /** Closes an open file as soon as nobody uses it. @returns false when `fh` is not one of this kind and node */
+  release(fh: number, kind: number, nodeId: number): boolean {
+    const slot = this.pin(fh, kind, nodeId);
+    if (slot === 0) return false;
+    this.#table.retire(slot);
+    this.#table.unpin(slot);
+    return true;
+  }
+
+  /** Closes all. */
+  releaseAll(): void {
+    for (let slot = this.#table.highWater; slot > 0; slot--) this.#table.retire(slot);
+  }
+
+  #close(slot: number): void {
+    const at = this.#table.at(slot);
+    const fd = this.#words[at + File.fd]!;
+    this.#words[at + File.fd] = -1;
+    if (fd >= 0) this.#calls.close(fd);
+    this.#state.mutex.lock();
+    this.#table.recycle(slot);
+    this.#state.mutex.unlock();
+  }
+
+  /** After a restart, before other threads look: descriptors are gone; `reopen` says what takes their place, -1 for nothing. */
+  recover(reopen: (kind: number, nodeId: number, flags: number) => number): void {
+    this.#table.recover();
+    for (let slot = this.#table.highWater; slot > 0; slot--) {
+      if (!this.#table.isLive(slot)) continue;
+      const at = this.#table.at(slot);
+      const words = this.#words;
+      words[at + File.fd] = reopen(words[at + File.kind]!, this.nodeOf(slot), words[at + File.flags]!);
+      words[at + File.positionLow] = 0;
+      words[at + File.positionHigh] = 0;
+    }
+  }
+}

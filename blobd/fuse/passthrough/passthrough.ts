@@ -1,0 +1,87 @@
+import { InitFlag, InitFlag2 } from "../../../formats/fuse/index.ts";
+import type { DaxWindow } from "../dax-window.ts";
+import type { FileSystem, OfferedInit, WantedInit } from "../filesystem.ts";
+import { getattr, setattr, statx } from "./attributes.ts";
+import { Caller } from "./caller.ts";
+import { type PassthroughConfig, type Settings, settingsOf } from "./config.ts";
+import { readdir } from "./directory.ts";
+import { link, mkdir, mknod, readlink, rename, rmdir, symlink, unlink } from "./entries.ts";
+import { copyFileRange, fallocate, lseek, read, write } from "./io.ts";
+import { lookup } from "./lookup.ts";
+import { create, flush, fsync, fsyncdir, open, opendir, release, releasedir, tmpfile } from "./open.ts";
+import { statfs, syncfs } from "./statfs.ts";
+import { type Entrance, Volume } from "./volume.ts";
+
+/**
+ * Opens a host directory as a file system, for one thread.
+ * @param shared what `createPassthroughShared` made, in the same process
+ * @param window the device's, where there is one
+ */
+export function openPassthrough(config: PassthroughConfig, shared: Entrance, window?: DaxWindow): FileSystem {
+  const settings = settingsOf(config);
+  const v = new Volume(settings, shared, new Caller(settings), settings.dax ? window : undefined);
+  const fs: FileSystem = {
+    init: (offered) => wanted(settings, offered, v.window !== undefined),
+    destroy() {
+      v.window?.removeAll();
+      v.files.releaseAll();
+      v.nodes.forgetAll();
+    },
+    forget: (nodeId, lookups) => v.nodes.forget(nodeId, lookups),
+    lookup: (r) => lookup(v, r),
+    getattr: (r) => getattr(v, r),
+    statx: (r) => statx(v, r),
+    setattr: (r) => setattr(v, r),
+    readlink: (r) => readlink(v, r),
+    symlink: (r) => symlink(v, r),
+    mknod: (r) => mknod(v, r),
+    mkdir: (r) => mkdir(v, r),
+    unlink: (r) => unlink(v, r),
+    rmdir: (r) => rmdir(v, r),
+    rename: (r, flags) => rename(v, r, flags),
+    link: (r) => link(v, r),
+    open: (r) => open(v, r),
+    create: (r) => create(v, r),
+    tmpfile: (r) => tmpfile(v, r),
+    read: (r) => read(v, r),
+    write: (r) => write(v, r),
+    flush: (r) => flush(v, r),
+    release: (r) => release(v, r),
+    fsync: (r) => fsync(v, r),
+    fallocate: (r) => fallocate(v, r),
+    lseek: (r) => lseek(v, r),
+    copyFileRange: (r) => copyFileRange(v, r),
+    opendir: (r) => opendir(v, r),
+    readdir: (r, plus) => readdir(v, r, plus),
+    releasedir: (r) => releasedir(v, r),
+    fsyncdir: (r) => fsyncdir(v, r),
+    statfs: (r) => statfs(v, r),
+    syncfs: (r) => syncfs(v, r),
+  };
+  return fs;
+}
+
+/** What is asked of the kernel at INIT. */
+function wanted(settings: Settings, _offered: OfferedInit, hasWindow: boolean): WantedInit {
+  let flags =
+    InitFlag.ASYNC_READ |
+    InitFlag.ASYNC_DIO |
+    InitFlag.ATOMIC_O_TRUNC |
+    InitFlag.BIG_WRITES |
+    InitFlag.PARALLEL_DIROPS |
+    InitFlag.HANDLE_KILLPRIV_V2 |
+    InitFlag.SETXATTR_EXT;
+  let flags2 = InitFlag2.NO_EXPORT_SUPPORT;
+  if (settings.readdirplus) flags |= InitFlag.DO_READDIRPLUS | InitFlag.READDIRPLUS_AUTO;
+  if (settings.submounts) flags |= InitFlag.SUBMOUNTS;
+  if (settings.writeback) flags |= InitFlag.WRITEBACK_CACHE;
+  if (settings.posixLocks) flags |= InitFlag.POSIX_LOCKS;
+  if (settings.flock) flags |= InitFlag.FLOCK_LOCKS;
+  if (settings.posixAcl) flags |= InitFlag.POSIX_ACL | InitFlag.DONT_MASK;
+  if (settings.noOpen) flags |= InitFlag.NO_OPEN_SUPPORT;
+  if (settings.cache === "auto") flags |= InitFlag.AUTO_INVAL_DATA;
+  if (settings.cache === "always") flags |= InitFlag.CACHE_SYMLINKS;
+  if (settings.cache === "never" || settings.cache === "metadata") flags2 |= InitFlag2.DIRECT_IO_ALLOW_MMAP;
+  if (hasWindow) flags2 |= InitFlag2.HAS_INODE_DAX;
+  return { flags, flags2 };
+}
