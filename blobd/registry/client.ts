@@ -16,6 +16,8 @@ export interface RepositoryRequest {
   readonly path: string | URL;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array;
+  /** In place of the connection's. */
+  readonly signal?: AbortSignal;
   /** What is fetched or sent, for errors. */
   readonly what: string;
 }
@@ -94,13 +96,21 @@ export class RegistryClient {
     return typeof path === "string" ? new URL(`${origin}/v2/${prefix}${this.repository}/${path}`) : path;
   }
 
-  async #follow(start: URL, { method, headers, body, what }: RepositoryRequest): Promise<Answer> {
+  async #follow(start: URL, { method, headers, body, signal, what }: RepositoryRequest): Promise<Answer> {
     let url = start;
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       // The token is for the registry alone: whoever it redirects to does not get it.
       const authorization = url.origin === this.endpoint.origin ? this.#login.authorization : undefined;
       const all = { ...headers, ...(authorization && { authorization: authorization.value }) };
-      const response = await send({ url, method, headers: all, body, ca: this.endpoint.ca, ...this.#connection });
+      const response = await send({
+        url,
+        method,
+        headers: all,
+        body,
+        ca: this.endpoint.ca,
+        ...this.#connection,
+        ...(signal && { signal }),
+      });
       const follows = (method === "GET" || method === "HEAD") && REDIRECTS.has(response.statusCode);
       const location = follows ? header(response, "location") : undefined;
       if (location === undefined) return { url, response };

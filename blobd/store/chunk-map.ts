@@ -56,7 +56,7 @@ export class ChunkMap {
   readonly #fd: number;
   readonly #address: number;
   readonly #bytes: number;
-  readonly #states: Uint8Array;
+  #states: Uint8Array;
   readonly #one = new Uint8Array(1);
   #isOpen = true;
 
@@ -164,6 +164,8 @@ export class ChunkMap {
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    // A look at it after this is an error, not a look at memory that is not there.
+    this.#states = new Uint8Array(0);
     unmapShared(this.#address, this.#bytes);
     closeSync(this.#fd);
   }

@@ -19,6 +19,7 @@ export class PartialBlob {
   readonly path: string;
   readonly #map: ChunkMap;
   readonly #fd: number;
+  #isClosed = false;
   /** Past the page cache; -1 where the file system refuses that. */
   #directFd: number;
 
@@ -137,8 +138,10 @@ export class PartialBlob {
     }
   }
 
-  /** Gives the blob up, and all claims. Nothing of it may be running. */
+  /** Gives the blob up, and all claims. Nothing of it may be running. Again is fine. */
   close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#map.close();
     closeSync(this.#fd);
     if (this.#directFd >= 0) closeSync(this.#directFd);
