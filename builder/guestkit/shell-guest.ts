@@ -30,6 +30,9 @@ export interface GuestWishes {
   readonly env: NodeJS.ProcessEnv;
 }
 
+/** A guest that is not there by then is stuck, and is ended; its kernel's last words are in the error. */
+const BOOT_TIMEOUT_MS = 90_000;
+
 /** A command in the guest that ended with another status than 0. */
 export class GuestCommandError extends Error {
   override readonly name = "GuestCommandError";
@@ -128,7 +131,8 @@ export class ShellGuest {
         timeoutMs: wishes.timeoutMs,
       });
       const guest = new ShellGuest(session, accelerator, mark, io);
-      await guest.shell("true");
+      const timer = setTimeout(() => process.kill(guest.pid, "SIGKILL"), BOOT_TIMEOUT_MS);
+      await guest.shell("true").finally(() => clearTimeout(timer));
       return guest;
     } finally {
       image.close();
