@@ -222,3 +222,29 @@ test("a server that ends by process.exit() does not hang in its own threads", as
   const [code] = await once(server, "close");
   assert.equal(code, 7);
 });
+
+test("a user who is not root mounts through fusermount3, and only that user gets in", async (t) => {
+  const target = mountPoint(t);
+  const server = fileURLToPath(new URL("./testing-server.js", import.meta.url));
+  // /dev/fuse as it is on common systems, open to all, for this test's namespace only.
+  const output = await execute("unshare", [
+    "--mount",
+    "timeout",
+    "-s",
+    "KILL",
+    LIMIT_S,
+    "bash",
+    "-euc",
+    `device=$(mktemp -u "$1".XXXX); mknod -m 666 "$device" c 10 229; mount --bind "$device" /dev/fuse; rm "$device"
+     chown 65534:65534 "$1"; user="setpriv --reuid 65534 --regid 65534 --clear-groups"
+     coproc $user "$2" "$3" "$1"; read -r line <&"\${COPROC[0]}"; echo "$line"
+     grep -o "fuse.blobd.*" /proc/mounts; $user ls -a "$1"; ls "$1" || true
+     $user fusermount3 -u "$1"; wait "$COPROC_PID"; echo "ended $?"`,
+    "bash",
+    target,
+    process.execPath,
+    server,
+  ]);
+  assert.match(output.stdout, /^mounted\nfuse\.blobd .*user_id=65534.*\nended 0\n$/);
+  assert.match(output.stderr, /Permission denied/);
+});
