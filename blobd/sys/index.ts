@@ -2,6 +2,8 @@
  * What Linux offers and Node.js does not: the one place with native calls. Linux on x86-64 and arm64 with glibc. Nothing
  * is loaded before the first call; a failed call is a SysError.
  */
+
+export { realtimeNanos } from "./clock.ts";
 export { Capability, credentialCalls, SYS_THREAD, ThreadCapabilities } from "./credentials.ts";
 export type { DecodeFailure, Decoder, DecodeStatus } from "./decoder.ts";
 export { duplicate, isEventFd, replaceDescriptor, setNonBlocking } from "./descriptors.ts";

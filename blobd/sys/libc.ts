@@ -9,6 +9,7 @@ const SIGNATURES = {
   lsetxattr: ["int", "bytes", "bytes", "bytes", "size", "int"],
   mknod: ["int", "bytes", "u32", "off"],
   utimensat: ["int", "int", "bytes", "bytes", "int"],
+  clock_gettime: ["int", "int", "bytes"],
   umount2: ["int", "bytes", "int"],
   ioctlInt: ["int", "int", "size", "long"],
   ioctlBytes: ["int", "int", "size", "bytes"],

@@ -1,0 +1,27 @@
+import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import type { Applier } from "./apply.ts";
+import type { Comparer, DiffRequest } from "./compare.ts";
+import { callerOf } from "./content-client.ts";
+import { type CallObserver, type DescriptorMessage, type Mount, ServiceError, unary } from "./grpc/index.ts";
+
+interface ApplyRequest {
+  readonly diff: DescriptorMessage | null;
+  readonly mounts: readonly Mount[];
+}
+
+/** containerd.services.diff.v1.Diff. */
+export function diffService(
+  applier: Applier,
+  comparer: Comparer,
+  observer: CallObserver,
+): UntypedServiceImplementation {
+  return {
+    apply: unary("Apply", observer, async ({ diff, mounts }: ApplyRequest, metadata) => {
+      if (diff === null) throw new ServiceError("invalid argument", "no layer is named");
+      return { applied: await applier.apply(diff, mounts, callerOf(metadata)) };
+    }),
+    diff: unary("Diff", observer, async (request: DiffRequest, metadata, signal) => ({
+      diff: await comparer.compare(request, callerOf(metadata), signal),
+    })),
+  };
+}

@@ -1,0 +1,83 @@
+import { createServer, type Server } from "node:http";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** What is counted, for Prometheus. */
+export class Metrics {
+  readonly registry = new Registry();
+  readonly calls: Histogram<"method" | "code">;
+  readonly conversions: Histogram<"cached">;
+  readonly convertedBytes: Counter;
+  readonly mounts: Histogram<"backing">;
+
+  /** @param snapshots counts them when somebody asks; likewise the layers in work. */
+  constructor(snapshots: () => Readonly<Record<string, number>>, jobs: () => number) {
+    const registers = [this.registry];
+    const buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
+    this.calls = new Histogram({
+      name: "blobd_snapshotter_call_seconds",
+      help: "Calls of containerd's, by method and gRPC code",
+      labelNames: ["method", "code"],
+      buckets,
+      registers,
+    });
+    this.conversions = new Histogram({
+      name: "blobd_snapshotter_conversion_seconds",
+      help: "Layers brought into the store; cached: it had them",
+      labelNames: ["cached"],
+      buckets,
+      registers,
+    });
+    this.convertedBytes = new Counter({
+      name: "blobd_snapshotter_converted_bytes_total",
+      help: "Uncompressed bytes of the layers that were converted",
+      registers,
+    });
+    this.mounts = new Histogram({
+      name: "blobd_snapshotter_mount_seconds",
+      help: "Images merged and mounted below containers, by what the kernel reads: file or loop",
+      labelNames: ["backing"],
+      buckets,
+      registers,
+    });
+    new Gauge({
+      name: "blobd_snapshotter_snapshots",
+      help: "Snapshots by kind",
+      labelNames: ["kind"],
+      registers,
+      collect() {
+        for (const [kind, count] of Object.entries(snapshots())) this.set({ kind }, count);
+      },
+    });
+    new Gauge({
+      name: "blobd_snapshotter_jobs",
+      help: "Jobs that the converters have",
+      registers,
+      collect() {
+        this.set(jobs());
+      },
+    });
+    collectDefaultMetrics({ register: this.registry, prefix: "blobd_snapshotter_" });
+  }
+
+  /** Serves them at `/metrics`. @param address `host:port` @throws the system's error */
+  async serve(address: string): Promise<Server> {
+    const colon = address.lastIndexOf(":");
+    const server = createServer((request, response) => {
+      if (request.url !== "/metrics") {
+        response.writeHead(404).end();
+        return;
+      }
+      this.registry.metrics().then(
+        (text) => response.writeHead(200, { "content-type": this.registry.contentType }).end(text),
+        () => response.writeHead(500).end(),
+      );
+    });
+    const host = address.slice(0, colon).replace(/^\[|\]$/g, "");
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(Number(address.slice(colon + 1)), host, resolve);
+    });
+    server.unref();
+    return server;
+  }
+}

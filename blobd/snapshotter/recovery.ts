@@ -1,0 +1,69 @@
+import { rmSync } from "node:fs";
+import type { ChainMounts } from "./chain-mounts.ts";
+import type { Folders } from "./folders.ts";
+import type { Snapshot, SnapshotTable } from "./state/index.ts";
+import type { StoreHolds } from "./store-holds.ts";
+
+export interface RecoveryParts {
+  readonly table: SnapshotTable;
+  readonly folders: Folders;
+  readonly holds: StoreHolds;
+  readonly mounts: ChainMounts;
+  readonly onWarning: (message: string, error: unknown) => void;
+}
+
+/**
+ * Removes what belongs to no snapshot: folders, mounts and holds that a killed process left between two steps, and what
+ * could not be removed before. Nothing that a snapshot of the table has is touched.
+ *
+ * @param everything also what a call in work may just be making; only before the first call
+ */
+export async function sweep(parts: RecoveryParts, everything: boolean): Promise<void> {
+  const { table, folders, holds, mounts, onWarning } = parts;
+  const attempt = (what: string, work: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      onWarning(`${what} is not removed`, error);
+    }
+  };
+  for (const id of folders.idsIn("chains"))
+    if (table.byId(id) === undefined) attempt(`the mount of snapshot ${id}`, () => mounts.remove(id));
+  if (everything) {
+    folders.emptyTmp();
+    for (const id of folders.idsIn("snapshots"))
+      if (table.byId(id) === undefined) attempt(`snapshot ${id}`, () => folders.trashSnapshot(id));
+    await releaseStrayHolds(table, holds);
+  }
+  await folders.emptyTrash();
+}
+
+async function releaseStrayHolds(table: SnapshotTable, holds: StoreHolds): Promise<void> {
+  const ours = new Set([...table.all()].map(({ id }) => holds.snapshotKey(id)));
+  const stray = (await holds.list()).filter((key) => !ours.has(key));
+  if (stray.length > 0) await holds.release(stray);
+}
+
+/**
+ * Brings back what snapshots need after a restart: holds that somebody removed, folders of active ones, and the mounts
+ * below containers that may run or be started again.
+ */
+export async function restore(parts: RecoveryParts): Promise<void> {
+  const { table, folders, holds, mounts, onWarning } = parts;
+  const held = new Set(await holds.list());
+  for (const snapshot of [...table.all()]) {
+    if (snapshot.layer !== null && snapshot.kind === "committed")
+      rmSync(folders.snapshot(snapshot.id), { recursive: true, force: true });
+    if (needsHold(snapshot) && !held.has(holds.snapshotKey(snapshot.id)))
+      await holds.holdSnapshot(snapshot).catch((error) => onWarning(`snapshot ${snapshot.id} holds nothing`, error));
+  }
+  for (const snapshot of [...table.all()]) {
+    const parent = snapshot.kind === "committed" ? undefined : table.get(snapshot.parent);
+    if (parent === undefined) continue;
+    await mounts.lowers(parent).catch((error) => onWarning(`${snapshot.name} cannot be mounted`, error));
+  }
+}
+
+function needsHold({ layer, convertedKey, chain }: Snapshot): boolean {
+  return layer !== null || convertedKey !== null || chain !== null;
+}

@@ -1,0 +1,212 @@
+import { chmodSync, rmSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { Server, ServerCredentials, status } from "@grpc/grpc-js";
+import type { Logger } from "pino";
+import { ConverterPool } from "../conversion/index.ts";
+import { makeFolders } from "../sys/index.ts";
+import { Applier } from "./apply.ts";
+import { ChainMounts } from "./chain-mounts.ts";
+import { Comparer } from "./compare.ts";
+import { ContentClient } from "./content-client.ts";
+import { diffService } from "./diff-service.ts";
+import { Folders } from "./folders.ts";
+import { type CallObserver, loadServices } from "./grpc/index.ts";
+import { LayerConversions } from "./layer-conversions.ts";
+import { LookAhead } from "./look-ahead.ts";
+import { Metrics } from "./metrics.ts";
+import { restore, sweep } from "./recovery.ts";
+import { Snapshots } from "./snapshots.ts";
+import { snapshotsService } from "./snapshots-service.ts";
+import { type Snapshot, SnapshotTable } from "./state/index.ts";
+import { StoreCare } from "./store-care.ts";
+import { StoreHolds } from "./store-holds.ts";
+
+export interface SnapshotterOptions {
+  /** Path of the Unix socket that containerd calls. */
+  readonly address: string;
+  /** Path of containerd's socket. */
+  readonly containerd: string;
+  /** The folder of the store; see blobd/store. */
+  readonly store: string;
+  /** The snapshotter's own folder; see folders.ts. */
+  readonly root: string;
+  /** The `erofsify` program: a JavaScript file. */
+  readonly program: string;
+  /** Where metrics are served, `host:port`; nowhere without it. */
+  readonly metrics?: string | undefined;
+  /** Most bytes that one layer may take on the disk; no limit without it. */
+  readonly maxLayerBytes?: number | undefined;
+  readonly log: Logger;
+}
+
+/** A snapshotter that serves. */
+export interface RunningSnapshotter {
+  /** Answers what is in work, then stops. Mounts stay: containers use them. */
+  stop(): Promise<void>;
+}
+
+/** How long after a layer its image is mounted unless a further layer comes, in ms: before a container wants it. */
+const MOUNT_AHEAD_MS = 40;
+/** Mounts that fit in one message go both ways; containerd's limit for messages, in bytes. */
+const MAX_MESSAGE_BYTES = 16 << 20;
+/** How long calls in work may take to end, in ms. */
+const STOP_GRACE_MS = 10_000;
+
+/**
+ * Starts a snapshotter and differ for containerd, recovering first what an earlier process left.
+ * @throws Error when another one uses the folder or socket; the system's errors
+ */
+export async function startSnapshotter(options: SnapshotterOptions): Promise<RunningSnapshotter> {
+  const { log } = options;
+  const root = checkedPath(options.root);
+  const storeRoot = resolve(options.store);
+  const folders = new Folders(root);
+  folders.lock();
+  const onWarning = (message: string, error: unknown) => log.warn({ error: textOf(error) }, message);
+  const table = new SnapshotTable(folders.state);
+  const pool = new ConverterPool({ program: options.program, onWarning: (message) => log.warn(message) });
+  const metrics = new Metrics(
+    () => countKinds(table),
+    () => pool.load,
+  );
+  const content = new ContentClient(options.containerd);
+  const holds = new StoreHolds(storeRoot, root, (message) => log.warn(message));
+  const conversions = new LayerConversions({
+    table,
+    pool,
+    content,
+    holds,
+    storeRoot,
+    maxLayerBytes: options.maxLayerBytes ?? null,
+    onConverted({ record, tar, cached }, seconds) {
+      metrics.conversions.observe({ cached: String(cached) }, seconds);
+      if (!cached) metrics.convertedBytes.inc(tar.tarBytes);
+      log.info({ layer: record.layerDigest, tarBytes: tar.tarBytes, cached, seconds }, "layer in the store");
+    },
+  });
+  const mounts = new ChainMounts({
+    table,
+    folders,
+    holds,
+    pool,
+    conversions,
+    storeRoot,
+    onMounted: (seconds, backing) => metrics.mounts.observe({ backing }, seconds),
+  });
+  const ahead = new MountAhead(table, mounts, (error) => log.debug({ error: textOf(error) }, "not mounted ahead"));
+  const snapshots = new Snapshots({ table, folders, holds, mounts, onWarning, onLayerCommitted: ahead.committed });
+  const lookAhead = new LookAhead({ content, conversions, onWarning });
+  const applier = new Applier({ table, folders, snapshots, conversions, content, holds, lookAhead, storeRoot });
+  const comparer = new Comparer({ table, folders, pool, content });
+  const recovery = { table, folders, holds, mounts, onWarning };
+  const care = new StoreCare(pool, storeRoot, (result) => log.info(result, "store pruned"), onWarning);
+  const cleanup = async () => {
+    await sweep(recovery, false);
+    await care.prune();
+  };
+
+  await sweep(recovery, true);
+  await restore(recovery);
+  const observer: CallObserver = {
+    ended(method, seconds, code, error) {
+      const name = status[code] ?? String(code);
+      metrics.calls.observe({ method, code: name }, seconds);
+      if (error === undefined) log.debug({ method, seconds }, "call");
+      else
+        log[isOrdinary(code) ? "debug" : "error"]({ method, seconds, code: name, error: textOf(error) }, "call failed");
+    },
+  };
+  const services = loadServices();
+  const server = new Server({ "grpc.max_receive_message_length": MAX_MESSAGE_BYTES });
+  server.addService(services.snapshots.definition, snapshotsService(snapshots, cleanup, observer));
+  server.addService(services.diff.definition, diffService(applier, comparer, observer));
+  await listen(server, options.address);
+  const http = options.metrics === undefined ? null : await metrics.serve(options.metrics);
+  log.info({ address: options.address, root, store: storeRoot, snapshots: table.size }, "snapshotter serves");
+  return {
+    async stop() {
+      http?.close();
+      lookAhead.close();
+      ahead.close();
+      await shutdown(server);
+      content.close();
+      care.close();
+      await pool.close();
+      await table.close();
+      rmSync(options.address, { force: true });
+    },
+  };
+}
+
+/** Mounts images that were just unpacked, so that their first container need not wait for it. */
+class MountAhead {
+  readonly #table: SnapshotTable;
+  readonly #mounts: ChainMounts;
+  readonly #onFailed: (error: unknown) => void;
+  readonly #timers = new Set<NodeJS.Timeout>();
+
+  constructor(table: SnapshotTable, mounts: ChainMounts, onFailed: (error: unknown) => void) {
+    this.#table = table;
+    this.#mounts = mounts;
+    this.#onFailed = onFailed;
+  }
+
+  /** A layer was committed. It is the image's last one when no other follows. */
+  readonly committed = (snapshot: Snapshot): void => {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      const now = this.#table.byId(snapshot.id);
+      if (now === undefined || this.#table.hasChildren(now.name)) return;
+      this.#mounts.lowers(now).catch(this.#onFailed);
+    }, MOUNT_AHEAD_MS).unref();
+    this.#timers.add(timer);
+  };
+
+  close(): void {
+    for (const timer of this.#timers) clearTimeout(timer);
+  }
+}
+
+function checkedPath(path: string): string {
+  const absolute = resolve(path);
+  if (/[:,\\\n]/.test(absolute)) throw new Error(`${absolute}: overlayfs options cannot have : , or \\ in a path`);
+  return absolute;
+}
+
+function listen(server: Server, address: string): Promise<void> {
+  makeFolders(dirname(resolve(address)), 0o711);
+  rmSync(address, { force: true });
+  return new Promise((done, reject) => {
+    server.bindAsync(`unix:${resolve(address)}`, ServerCredentials.createInsecure(), (error) => {
+      if (error !== null) return reject(error);
+      chmodSync(address, 0o600);
+      done();
+    });
+  });
+}
+
+function shutdown(server: Server): Promise<void> {
+  return new Promise((done) => {
+    const timer = setTimeout(() => server.forceShutdown(), STOP_GRACE_MS).unref();
+    server.tryShutdown(() => {
+      clearTimeout(timer);
+      done();
+    });
+  });
+}
+
+/** Answers that are part of the protocol. */
+function isOrdinary(code: number): boolean {
+  return [status.NOT_FOUND, status.ALREADY_EXISTS, status.FAILED_PRECONDITION, status.UNIMPLEMENTED].includes(code);
+}
+
+function countKinds(table: SnapshotTable): Record<string, number> {
+  const counts: Record<string, number> = { active: 0, view: 0, committed: 0 };
+  for (const { kind } of table.all()) counts[kind]!++;
+  return counts;
+}
+
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return "code" in error ? error.message : (error.stack ?? error.message);
+}

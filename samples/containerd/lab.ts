@@ -1,0 +1,176 @@
+import { copyFileSync, existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type RunResult, run, type Server, startServer } from "../../builder/testkit/index.ts";
+import { containerdConfig, SNAPSHOTTER } from "./config.ts";
+
+/** This file is dist/samples/containerd/lab.js when it runs. */
+const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
+const RUN_IN_LAB = join(REPOSITORY, "samples/lab/run-in-lab.sh");
+const PROGRAM = join(REPOSITORY, "dist/blobd/snapshotter/main.js");
+/** Libraries that node and our native calls want and the lab need not have; glibc is the lab's. */
+const LIBRARIES = ["libstdc++.so.6", "libgcc_s.so.1", "libisal.so.2", "libzstd.so.1"];
+const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
+
+/** A command, to be measured or run. */
+export interface LabCommand {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/**
+ * The lab's containerd 2.1 with our snapshotter beside its own, in a mount namespace of their own and with a state of
+ * their own. Either may be killed and started again. Needs root.
+ */
+export class ContainerdLab {
+  readonly directory: string;
+  #containerd: Server | null = null;
+  #snapshotter: Server | null = null;
+  /** A process that keeps the namespace when containerd is gone. */
+  #keeper: Server;
+
+  private constructor(directory: string, keeper: Server) {
+    this.directory = directory;
+    this.#keeper = keeper;
+  }
+
+  /** Starts all. @param parent directory to keep the state under, on the disk that counts */
+  static async start(parent = tmpdir()): Promise<ContainerdLab> {
+    const directory = await mkdtemp(join(parent, "erofsify-containerd-"));
+    copyLibraries(join(directory, "lib"));
+    const binds = [directory, REPOSITORY, realpathSync(join(REPOSITORY, "node_modules")), process.execPath];
+    const keeper = await startServer(
+      RUN_IN_LAB,
+      [
+        ...["--part", "containerd", ...binds.flatMap((path) => ["--bind", path]), "--"],
+        ...["sh", "-c", "echo ready; exec sleep infinity"],
+      ],
+      /ready/,
+    );
+    const lab = new ContainerdLab(directory, keeper);
+    try {
+      const config = containerdConfig({ directory, address: lab.address, root: lab.root });
+      writeFileSync(join(directory, "config.toml"), config);
+      await lab.startSnapshotter();
+      await lab.startContainerd();
+      return lab;
+    } catch (error) {
+      await lab.stop();
+      throw error;
+    }
+  }
+
+  /** The snapshotter's socket. */
+  get address(): string {
+    return join(this.directory, "snapshotter.sock");
+  }
+
+  /** The snapshotter's folder. */
+  get root(): string {
+    return join(this.directory, "snapshotter");
+  }
+
+  get store(): string {
+    return join(this.directory, "store");
+  }
+
+  get socket(): string {
+    return join(this.directory, "containerd.sock");
+  }
+
+  get containerdPid(): number {
+    return this.#containerd!.child.pid!;
+  }
+
+  get snapshotterPid(): number {
+    return this.#snapshotter!.child.pid!;
+  }
+
+  async startSnapshotter(): Promise<void> {
+    const { command, args } = this.inside(
+      "env",
+      `LD_LIBRARY_PATH=${join(this.directory, "lib")}`,
+      process.execPath,
+      "--enable-source-maps",
+      PROGRAM,
+      ...["--address", this.address, "--containerd", this.socket, "--store", this.store, "--root", this.root],
+      ...["--log-level", process.env.SNAPSHOTTER_LOG ?? "info"],
+    );
+    this.#snapshotter = await startServer(command, args, /snapshotter serves/);
+    if (process.env.SNAPSHOTTER_LOG !== undefined)
+      for (const stream of [this.#snapshotter.child.stdout!, this.#snapshotter.child.stderr!])
+        stream.on("data", (chunk) => process.stderr.write(chunk));
+  }
+
+  async startContainerd(): Promise<void> {
+    const { command, args } = this.inside("containerd", "--config", join(this.directory, "config.toml"));
+    this.#containerd = await startServer(command, args, /successfully booted/);
+  }
+
+  /** Ends the snapshotter as `systemctl stop` does. */
+  async stopSnapshotter(): Promise<void> {
+    await this.#snapshotter!.stop();
+  }
+
+  /** Ends a server without a chance to tidy up. */
+  async kill(which: "snapshotter" | "containerd"): Promise<void> {
+    const { child } = which === "snapshotter" ? this.#snapshotter! : this.#containerd!;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGKILL");
+    await ended;
+  }
+
+  /** A command inside the lab's mount namespace. */
+  inside(...command: string[]): LabCommand {
+    return {
+      command: "nsenter",
+      args: ["--target", `${this.#keeper.child.pid}`, "--mount", "--", ...command],
+    };
+  }
+
+  /** A path of the lab, seen from outside. */
+  outside(path: string): string {
+    return `/proc/${this.#keeper.child.pid}/root${path}`;
+  }
+
+  ctrCommand(...args: string[]): LabCommand {
+    return this.inside("ctr", "--address", this.socket, ...args);
+  }
+
+  /** Runs ctr. @throws CommandError */
+  ctr(...args: string[]): Promise<RunResult> {
+    return this.run(this.ctrCommand(...args));
+  }
+
+  run({ command, args }: LabCommand): Promise<RunResult> {
+    return run(command, args);
+  }
+
+  /** Pulls an image over plain HTTP. */
+  pull(reference: string, snapshotter = SNAPSHOTTER): Promise<RunResult> {
+    return this.ctr("images", "pull", "--plain-http", "--snapshotter", snapshotter, reference);
+  }
+
+  /** Lines of the mount table that speak of our folder. */
+  async mounts(): Promise<string[]> {
+    const { stdout } = await this.run(this.inside("cat", "/proc/self/mounts"));
+    return stdout.split("\n").filter((line) => line.includes(this.root));
+  }
+
+  /** Ends all and removes the state. */
+  async stop(): Promise<void> {
+    await this.#containerd?.stop();
+    await this.#snapshotter?.stop();
+    // What containerd's tasks left would keep the namespace alive.
+    await this.#keeper.stop();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+function copyLibraries(to: string): void {
+  mkdirSync(to);
+  for (const folder of LIBRARY_FOLDERS)
+    for (const name of LIBRARIES) if (existsSync(join(folder, name))) copyFileSync(join(folder, name), join(to, name));
+}
