@@ -67,11 +67,11 @@ export function statx(volume: Volume, request: FuseRequest): number {
   const fh = hasFh ? getU53(dv, IN_ARGS + StatxIn.at.fh, "fuse_statx_in.fh") : 0;
   const slot = volume.nodes.pin(request.nodeId);
   if (slot === 0) return -ESTALE;
-  const status = statNode(volume, slot, request.nodeId, fh);
+  let status = statNode(volume, slot, request.nodeId, fh);
   if (status === 0) {
     request.output.bytes.fill(0, OUT_ARGS, OUT_ARGS + StatxOut.size);
     // Here only for what it does besides: a mapping is extended before the size is told.
-    putAttr(volume, out, OUT_ARGS + StatxOut.at.stat, slot);
+    status = putAttr(volume, out, OUT_ARGS + StatxOut.at.stat, slot);
     putStatx(volume, out, OUT_ARGS + StatxOut.at.stat);
     put64(out, OUT_ARGS + StatxOut.at.attrValid, volume.settings.attrSeconds);
     out.setUint32(OUT_ARGS + StatxOut.at.attrValidNsec, volume.settings.attrNanos, true);
@@ -220,7 +220,10 @@ function resize(volume: Volume, slot: number, file: number, size: number): numbe
   if (fd < 0) return -EBADF;
   let status = isMapped ? window.shrink(nodes.idOf(slot), size) : 0;
   if (status === 0 && calls.ftruncate(fd, size) < 0) status = -errno();
-  if (isMapped && volume.statOf(fd) === 0) window.grow(nodes.idOf(slot), volume.stat.size);
+  if (isMapped && volume.statOf(fd) === 0) {
+    const grown = window.grow(nodes.idOf(slot), volume.stat.size);
+    if (status === 0) status = grown;
+  }
   if (opened >= 0) calls.close(opened);
   return status;
 }

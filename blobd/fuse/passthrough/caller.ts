@@ -1,3 +1,4 @@
+import { isMainThread } from "node:worker_threads";
 import { Capability, credentialCalls, ThreadCapabilities } from "../../sys/index.ts";
 import type { Settings } from "./config.ts";
 import { toHost } from "./id-map.ts";
@@ -6,6 +7,7 @@ import { EPERM } from "./linux.ts";
 // Linux include/uapi/linux/prctl.h, securebits.h.
 const PR_GET_SECUREBITS = 27;
 const PR_SET_SECUREBITS = 28;
+const CLONE_FS = 0x200;
 const SECBIT_NO_SETUID_FIXUP = 1 << 2;
 /** No ID: setfsuid(2) answers what is set, and sets nothing. */
 const ASK = 0xffff_ffff;
@@ -35,6 +37,15 @@ export class Caller {
     this.#ownUid = process.geteuid!();
     this.#ownGid = process.getegid!();
     this.canSwitch = this.#capabilities.has(Capability.SETUID) && this.#capabilities.has(Capability.SETGID);
+  }
+
+  /**
+   * Makes the calling thread ready to create files as others. It gets a umask of its own, of none: the kernel on the other
+   * side has taken its off already. The main thread's is the whole process's.
+   */
+  prepareThread(): void {
+    if (!isMainThread) this.#calls.unshare(CLONE_FS);
+    this.#calls.umask(0);
     // Without this the thread loses CAP_DAC_OVERRIDE and its like with each change of user and needs a call more to have
     // them: the caller may have a directory's permission by a supplementary group, of which the request says nothing.
     if (this.canSwitch && this.#capabilities.has(Capability.SETPCAP)) {

@@ -4,7 +4,6 @@ import type { HandleScratch } from "./handle.ts";
 import {
   AT_EMPTY_PATH,
   ENFILE,
-  ESTALE,
   EXDEV,
   O_CLOEXEC,
   O_NONBLOCK,
@@ -23,6 +22,9 @@ import { MAX_DEVICES, type State } from "./state.ts";
 /** Words of a device. */
 const Device = { isUsed: 0, mountLow: 1, mountHigh: 2, major: 3, minor: 4, fd: 5, flags: 6 } as const;
 const BY_HANDLE = 1;
+const USED = 1;
+/** Used by the process before, and not met again yet. */
+const LOST = 2;
 
 /** The device of the export itself. */
 export const ROOT_DEVICE = 0;
@@ -78,7 +80,7 @@ export class Devices {
       words[at + Device.minor] === dv.getInt32(Statx.devMinor, true) &&
       words[at + Device.major] === dv.getInt32(Statx.devMajor, true) &&
       words[at + Device.mountHigh] === dv.getInt32(Statx.mntId + 4, true) &&
-      words[at + Device.isUsed] === 1
+      words[at + Device.isUsed] === USED
     );
   }
 
@@ -93,19 +95,29 @@ export class Devices {
     try {
       const known = this.find(ROOT_DEVICE);
       if (known >= 0) return known;
-      for (let device = ROOT_DEVICE + 1; device < MAX_DEVICES; device++)
-        if (this.#words[this.#state.deviceAt(device) + Device.isUsed] === 0) {
-          const type = this.#stat.mode & S_IFMT;
-          // Only a directory or a file is opened: a device would do who knows what.
-          const mount =
-            type === S_IFDIR || type === S_IFREG ? this.#proc.reopen(fd, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
-          this.set(device, mount);
-          return device;
-        }
-      return -ENFILE;
+      const device = this.#place();
+      if (device < 0) return -ENFILE;
+      const type = this.#stat.mode & S_IFMT;
+      // Only a directory or a file is opened: a device would do who knows what.
+      const mount =
+        type === S_IFDIR || type === S_IFREG ? this.#proc.reopen(fd, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
+      this.set(device, mount);
+      return device;
     } finally {
       this.#state.mutex.unlock();
     }
+  }
+
+  /** Where to enter the device of the file in the stat scratch: where it was before a restart, or a free place; -1 for none. */
+  #place(): number {
+    let free = -1;
+    for (let device = ROOT_DEVICE + 1; device < MAX_DEVICES; device++) {
+      const at = this.#state.deviceAt(device);
+      const use = this.#words[at + Device.isUsed];
+      if (use === LOST && this.#isSameDevice(at)) return device;
+      if (use === 0 && free < 0) free = device;
+    }
+    return free;
   }
 
   /** Enters the device of the file in the stat scratch. @param mountFd a descriptor on it, or -1 */
@@ -119,7 +131,7 @@ export class Devices {
     words[at + Device.minor] = dv.getInt32(Statx.devMinor, true);
     words[at + Device.fd] = mountFd;
     words[at + Device.flags] = this.#settings.handles !== "never" && this.#canOpenHandles(mountFd) ? BY_HANDLE : 0;
-    Atomics.store(words, at + Device.isUsed, 1);
+    Atomics.store(words, at + Device.isUsed, USED);
   }
 
   /** Tries it: the file system must make handles, and the process may open them (CAP_DAC_READ_SEARCH). */
@@ -137,16 +149,38 @@ export class Devices {
   }
 
   /**
-   * After a restart: descriptors on mounts below the export are gone, unless they were handed over.
-   * @param rootFd the export's new one
+   * After a restart: descriptors are gone, and mounts may have other IDs. The export's is the one in the stat scratch; those
+   * below are lost until somebody comes by again.
+   * @param rootFd a new descriptor on the export
+   * @returns false when the export is on another device
    */
-  recover(rootFd: number): void {
+  recover(rootFd: number): boolean {
+    const words = this.#words;
+    const root = this.#state.deviceAt(ROOT_DEVICE);
+    if (!this.#isSameDevice(root)) return false;
+    for (let device = ROOT_DEVICE + 1; device < MAX_DEVICES; device++) {
+      const at = this.#state.deviceAt(device);
+      words[at + Device.fd] = -1;
+      if (words[at + Device.isUsed] === USED) words[at + Device.isUsed] = LOST;
+    }
+    this.set(ROOT_DEVICE, rootFd);
+    return true;
+  }
+
+  #isSameDevice(at: number): boolean {
+    const { dv } = this.#stat;
+    return (
+      this.#words[at + Device.minor] === dv.getInt32(Statx.devMinor, true) &&
+      this.#words[at + Device.major] === dv.getInt32(Statx.devMajor, true)
+    );
+  }
+
+  closeAll(): void {
     for (let device = 0; device < MAX_DEVICES; device++) {
       const at = this.#state.deviceAt(device);
-      this.#words[at + Device.fd] = device === ROOT_DEVICE ? rootFd : -1;
+      if (this.#words[at + Device.isUsed] === USED && this.#words[at + Device.fd]! >= 0)
+        this.#calls.close(this.#words[at + Device.fd]!);
+      this.#words[at + Device.isUsed] = 0;
     }
   }
 }
-
-/** What opening by a handle answers on a mount that is lost. */
-export const LOST_MOUNT = -ESTALE;

@@ -162,6 +162,7 @@ function putDirent(
     else {
       const slot = volume.lookup(parent, memory.address + batch.at + Linux.name);
       if (slot > 0) {
+        // A mapping that could not follow is told when the file is used.
         putEntry(volume, out, at, slot, parent);
         mode = volume.stat.mode >>> 12;
       } else if (slot === -ENOENT) return false;

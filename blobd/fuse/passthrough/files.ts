@@ -1,6 +1,6 @@
 import { type FileCalls, fileCalls } from "../../sys/index.ts";
 import { SlotTable } from "../shared/index.ts";
-import { ENFILE } from "./linux.ts";
+import { EBADF, ENFILE } from "./linux.ts";
 import { File, type State } from "./state.ts";
 
 /** What an open file is. */
@@ -33,23 +33,31 @@ export class Files {
   add(kind: number, fd: number, nodeId: number, flags: number): number {
     const { mutex } = this.#state;
     mutex.lock();
-    const slot = this.#table.allocate();
-    if (slot !== 0) {
-      const at = this.#table.at(slot);
-      const words = this.#words;
-      words[at + File.fd] = fd;
-      words[at + File.node] = nodeId >>> 0;
-      words[at + File.nodeGeneration] = Math.floor(nodeId / 0x1_0000_0000);
-      words[at + File.flags] = flags;
-      words[at + File.kind] = kind;
-      words[at + File.positionLow] = 0;
-      words[at + File.positionHigh] = 0;
-      this.#table.publish(slot);
-    }
+    const slot = this.#enter(kind, fd, nodeId, flags, 0, 0);
     mutex.unlock();
     if (slot !== 0) return slot;
     this.#calls.close(fd);
     return -ENFILE;
+  }
+
+  /** With the mutex held. @returns 0 when there is no room */
+  #enter(kind: number, fd: number, nodeId: number, flags: number, ownerLow: number, ownerHigh: number): number {
+    const slot = this.#table.allocate();
+    if (slot === 0) return 0;
+    const at = this.#table.at(slot);
+    const words = this.#words;
+    words[at + File.fd] = fd;
+    words[at + File.node] = nodeId >>> 0;
+    words[at + File.nodeGeneration] = Math.floor(nodeId / 0x1_0000_0000);
+    words[at + File.flags] = flags;
+    words[at + File.kind] = kind;
+    words[at + File.positionLow] = 0;
+    words[at + File.positionHigh] = 0;
+    words[at + File.ownerLow] = ownerLow;
+    words[at + File.ownerHigh] = ownerHigh;
+    if (kind === FileKind.LOCK) this.#state.owners(1);
+    this.#table.publish(slot);
+    return slot;
   }
 
   idOf(slot: number): number {
@@ -66,6 +74,62 @@ export class Files {
   }
   unpin(slot: number): void {
     this.#table.unpin(slot);
+  }
+
+  /**
+   * Enters the open file that holds a lock owner's locks; the descriptor is taken over.
+   * @returns its slot, or that of one that was there first, pinned; -ENFILE
+   */
+  addOwner(fd: number, nodeId: number, flags: number, ownerLow: number, ownerHigh: number): number {
+    const { mutex } = this.#state;
+    mutex.lock();
+    // Another thread may have entered the same owner meanwhile.
+    const isKnown = this.#findOwner(nodeId, ownerLow, ownerHigh) !== 0;
+    const slot = isKnown ? 0 : this.#enter(FileKind.LOCK, fd, nodeId, flags, ownerLow, ownerHigh);
+    mutex.unlock();
+    if (slot === 0) this.#calls.close(fd);
+    if (slot === 0 && !isKnown) return -ENFILE;
+    const pinned = this.pinOwner(nodeId, ownerLow, ownerHigh);
+    return pinned === 0 ? -EBADF : pinned;
+  }
+
+  #findOwner(nodeId: number, ownerLow: number, ownerHigh: number): number {
+    if (this.#state.owners(0) === 0) return 0;
+    for (let slot = 1; slot <= this.#table.highWater; slot++)
+      if (this.#isOwners(slot, nodeId, ownerLow, ownerHigh)) return slot;
+    return 0;
+  }
+
+  /** @returns the slot of the open file that holds this owner's locks on the node, pinned; 0 when there is none */
+  pinOwner(nodeId: number, ownerLow: number, ownerHigh: number): number {
+    for (;;) {
+      const slot = this.#findOwner(nodeId, ownerLow, ownerHigh);
+      if (slot === 0 || this.#table.pin(this.#table.idOf(slot)) === 0) return 0;
+      if (this.#isOwners(slot, nodeId, ownerLow, ownerHigh)) return slot;
+      this.#table.unpin(slot);
+    }
+  }
+
+  #isOwners(slot: number, nodeId: number, ownerLow: number, ownerHigh: number): boolean {
+    const at = this.#table.at(slot);
+    const words = this.#words;
+    return (
+      words[at + File.kind] === FileKind.LOCK &&
+      words[at + File.ownerLow] === ownerLow &&
+      words[at + File.ownerHigh] === ownerHigh &&
+      this.nodeOf(slot) === nodeId &&
+      this.#table.isLive(slot)
+    );
+  }
+
+  /** The owner's locks on the node go. */
+  releaseOwner(nodeId: number, ownerLow: number, ownerHigh: number): void {
+    for (;;) {
+      const slot = this.pinOwner(nodeId, ownerLow, ownerHigh);
+      if (slot === 0) return;
+      this.#table.retire(slot);
+      this.#table.unpin(slot);
+    }
   }
 
   fdOf(slot: number): number {
@@ -98,6 +162,7 @@ export class Files {
     const at = this.#table.at(slot);
     const fd = this.#words[at + File.fd]!;
     this.#words[at + File.fd] = -1;
+    if (this.#words[at + File.kind] === FileKind.LOCK) this.#state.owners(-1);
     if (fd >= 0) this.#calls.close(fd);
     this.#state.mutex.lock();
     this.#table.recycle(slot);
@@ -105,13 +170,16 @@ export class Files {
   }
 
   /** After a restart, before other threads look: descriptors are gone; `reopen` says what takes their place, -1 for nothing. */
-  recover(reopen: (kind: number, nodeId: number, flags: number) => number): void {
+  recover(reopen: (kind: number, fh: number, nodeId: number, flags: number) => number): void {
     this.#table.recover();
     for (let slot = this.#table.highWater; slot > 0; slot--) {
       if (!this.#table.isLive(slot)) continue;
       const at = this.#table.at(slot);
       const words = this.#words;
-      words[at + File.fd] = reopen(words[at + File.kind]!, this.nodeOf(slot), words[at + File.flags]!);
+      words[at + File.fd] = Math.max(
+        -1,
+        reopen(words[at + File.kind]!, this.idOf(slot), this.nodeOf(slot), words[at + File.flags]!),
+      );
       words[at + File.positionLow] = 0;
       words[at + File.positionHigh] = 0;
     }

@@ -56,9 +56,9 @@ export function write(volume: Volume, request: FuseRequest): number {
     data.count === 1
       ? calls.pwrite(fd, data.addressOf(0), data.bytes, offset)
       : calls.pwritev(fd, data.address, data.count, offset);
-  const status = count < 0 ? -errno() : 0;
+  let status = count < 0 ? -errno() : 0;
   if (isKilling) caller.restore();
-  if (status === 0 && volume.window !== undefined) growMapping(volume, request.nodeId, fd);
+  if (status === 0 && volume.window !== undefined) status = growMapping(volume, request.nodeId, fd);
   files.unpin(file);
   if (status < 0) return status;
   request.out.setUint32(OUT_ARGS + WriteOut.at.size, count, true);
@@ -68,11 +68,13 @@ export function write(volume: Volume, request: FuseRequest): number {
 }
 
 /** A file may have become longer: its mapping follows, before the other side looks there. */
-function growMapping(volume: Volume, nodeId: number, fd: number): void {
+function growMapping(volume: Volume, nodeId: number, fd: number): number {
   const slot = volume.nodes.pin(nodeId);
-  if (slot === 0) return;
-  if (volume.nodes.isMapped(slot) && volume.statOf(fd) === 0) volume.window!.grow(nodeId, volume.stat.size);
+  if (slot === 0) return 0;
+  let status = 0;
+  if (volume.nodes.isMapped(slot) && volume.statOf(fd) === 0) status = volume.window!.grow(nodeId, volume.stat.size);
   volume.nodes.unpin(slot);
+  return status;
 }
 
 // Linux include/uapi/linux/falloc.h.
@@ -98,8 +100,8 @@ export function fallocate(volume: Volume, request: FuseRequest): number {
   );
   if (file === 0) return -EBADF;
   const fd = files.fdOf(file);
-  const status = calls.fallocate(fd, mode, offset, length) < 0 ? -errno() : 0;
-  if (status === 0 && volume.window !== undefined) growMapping(volume, request.nodeId, fd);
+  let status = calls.fallocate(fd, mode, offset, length) < 0 ? -errno() : 0;
+  if (status === 0 && volume.window !== undefined) status = growMapping(volume, request.nodeId, fd);
   files.unpin(file);
   return status;
 }
@@ -142,7 +144,7 @@ export function copyFileRange(volume: Volume, request: FuseRequest): number {
   let status = -EBADF;
   try {
     if (from !== 0 && to !== 0) status = copy(volume, request, files.fdOf(from), files.fdOf(to));
-    if (status === 0 && volume.window !== undefined) growMapping(volume, nodeOut, files.fdOf(to));
+    if (status === 0 && volume.window !== undefined) status = growMapping(volume, nodeOut, files.fdOf(to));
   } finally {
     if (from !== 0) files.unpin(from);
     if (to !== 0) files.unpin(to);

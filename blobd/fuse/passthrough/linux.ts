@@ -56,6 +56,7 @@ export const RENAME_WHITEOUT = 4;
 
 /** Error numbers, positive. */
 export const {
+  E2BIG,
   EPERM,
   ENOENT,
   EINTR,
@@ -64,6 +65,7 @@ export const {
   EAGAIN,
   ENOMEM,
   EACCES,
+  EWOULDBLOCK,
   EEXIST,
   EXDEV,
   ENOTDIR,
@@ -71,6 +73,7 @@ export const {
   EINVAL,
   ENFILE,
   EMFILE,
+  ENODEV,
   ENOTTY,
   ENOSPC,
   EROFS,

@@ -272,6 +272,7 @@ export class Nodes {
     const info = this.#words[at + Node.info]!;
     this.#handle.load(this.#words, at + Node.handle, (info >>> HANDLE_BYTES_SHIFT) & 0xff, info >>> HANDLE_TYPE_SHIFT);
     const mount = this.#devices.mountFd(info & 0xff);
+    if (mount < 0) return -ESTALE;
     for (;;) {
       const fd = this.#calls.openByHandleAt(mount, this.#handle.address, flags | O_CLOEXEC);
       if (fd >= 0) return fd;
@@ -288,6 +289,17 @@ export class Nodes {
     this.#countLookup(slot);
     this.#state.mutex.unlock();
     if (slot !== ROOT_SLOT) throw new Error(`the root got slot ${slot}`);
+  }
+
+  /** Whether the root has this number. */
+  isRoot(inoLow: number, inoHigh: number): boolean {
+    const at = this.#table.at(ROOT_SLOT);
+    return this.#words[at + Node.inoLow] === inoLow && this.#words[at + Node.inoHigh] === inoHigh;
+  }
+
+  /** At the very end. */
+  closeRoot(): void {
+    this.#table.retire(ROOT_SLOT);
   }
 
   #close(slot: number): void {

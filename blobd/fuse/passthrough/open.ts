@@ -1,21 +1,8 @@
-import { getU53 } from "../../../formats/bytes/index.ts";
-import {
-  CreateIn,
-  EntryOut,
-  FlushIn,
-  FSYNC_FDATASYNC,
-  FsyncIn,
-  OPEN_KILL_SUIDGID,
-  OpenIn,
-  OpenOut,
-  OpenReplyFlag,
-  ReleaseIn,
-} from "../../../formats/fuse/index.ts";
+import { CreateIn, EntryOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, OpenReplyFlag } from "../../../formats/fuse/index.ts";
 import { errno } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import { FileKind } from "./files.ts";
 import {
-  EBADF,
   EEXIST,
   EINVAL,
   EISDIR,
@@ -29,7 +16,6 @@ import {
   O_CLOEXEC,
   O_CREAT,
   O_DIRECT,
-  O_DIRECTORY,
   O_DSYNC,
   O_EXCL,
   O_NOATIME,
@@ -41,7 +27,6 @@ import {
   O_TRUNC,
   O_WRONLY,
   S_IFDIR,
-  S_IFREG,
 } from "./linux.ts";
 import { firstName } from "./names.ts";
 import { put64, putEntry, room } from "./reply.ts";
@@ -65,7 +50,7 @@ function hostFlags({ settings }: Volume, flags: number): number {
 }
 
 /** What is said of an opened file. */
-function openReplyFlags({ settings }: Volume, flags: number): number {
+export function openReplyFlags({ settings }: Volume, flags: number): number {
   switch (settings.cache) {
     case "never":
     case "metadata":
@@ -77,7 +62,7 @@ function openReplyFlags({ settings }: Volume, flags: number): number {
   }
 }
 
-function putOpen(out: DataView, at: number, fh: number, flags: number): void {
+export function putOpen(out: DataView, at: number, fh: number, flags: number): void {
   put64(out, at + OpenOut.at.fh, fh);
   out.setUint32(at + OpenOut.at.openFlags, flags, true);
   out.setInt32(at + OpenOut.at.backingId, 0, true);
@@ -109,7 +94,10 @@ function openNode(volume: Volume, nodeId: number, slot: number, flags: number, i
   const isCutting = (flags & O_TRUNC) !== 0;
   if (isCutting) {
     if (volume.settings.readOnly) return -EROFS;
-    if (volume.window !== undefined && volume.nodes.isMapped(slot)) volume.window.shrink(nodeId, 0);
+    if (volume.window !== undefined && volume.nodes.isMapped(slot)) {
+      const shrunk = volume.window.shrink(nodeId, 0);
+      if (shrunk < 0) return shrunk;
+    }
     if (isKilling) volume.caller.dropFsetid();
   }
   let fd = volume.open(slot, isCutting ? host | O_TRUNC : host);
@@ -117,7 +105,15 @@ function openNode(volume: Volume, nodeId: number, slot: number, flags: number, i
   if (fd === -EPERM && (host & O_NOATIME) !== 0)
     fd = volume.open(slot, (isCutting ? host | O_TRUNC : host) & ~O_NOATIME);
   if (isCutting && isKilling) volume.caller.restore();
+  if (isCutting && fd < 0) restoreMapping(volume, nodeId, slot);
   return fd < 0 ? fd : volume.files.add(FileKind.FILE, fd, nodeId, host);
+}
+
+/** The file was not cut after all. */
+function restoreMapping(volume: Volume, nodeId: number, slot: number): void {
+  if (volume.window === undefined || !volume.nodes.isMapped(slot)) return;
+  const fd = volume.nodes.fdOf(slot);
+  if (fd >= 0 && volume.statOf(fd) === 0) volume.window.grow(nodeId, volume.stat.size);
 }
 
 /** CREATE: makes the file, or opens the one that is there, and counts a lookup of it. */
@@ -167,10 +163,9 @@ function replyCreated(volume: Volume, request: FuseRequest, parent: number, fd: 
     volume.nodes.forget(nodeId, 1);
     return file;
   }
-  putEntry(volume, request.out, OUT_ARGS, slot, parent);
   putOpen(request.out, OUT_ARGS + EntryOut.size, volume.files.idOf(file), openReplyFlags(volume, host));
   request.outputBytes = EntryOut.size + OpenOut.size;
-  return 0;
+  return putEntry(volume, request.out, OUT_ARGS, slot, parent);
 }
 
 /** @param status why it was not made */
@@ -182,9 +177,9 @@ function openExisting(volume: Volume, request: FuseRequest, parent: number, flag
   if (volume.nodes.pin(nodeId) === 0) return -ESTALE;
   const isKilling = (request.in.getUint32(IN_ARGS + CreateIn.at.openFlags, true) & OPEN_KILL_SUIDGID) !== 0;
   const file = openNode(volume, nodeId, slot, flags, isKilling);
-  const stated = file < 0 ? file : volume.statOf(volume.files.fdOf(file));
+  let stated = file < 0 ? file : volume.statOf(volume.files.fdOf(file));
   if (stated === 0) {
-    putEntry(volume, request.out, OUT_ARGS, slot, parent);
+    stated = putEntry(volume, request.out, OUT_ARGS, slot, parent);
     putOpen(request.out, OUT_ARGS + EntryOut.size, volume.files.idOf(file), openReplyFlags(volume, flags));
     request.outputBytes = EntryOut.size + OpenOut.size;
   } else volume.nodes.forget(nodeId, 1);
@@ -225,73 +220,4 @@ function tmpfileIn(volume: Volume, request: FuseRequest, parent: number, host: n
   volume.caller.leave();
   if (status < 0) return status;
   return replyCreated(volume, request, parent, fd, host);
-}
-
-/** RELEASE. */
-export function release(volume: Volume, request: FuseRequest): number {
-  const fh = getU53(request.in, IN_ARGS + ReleaseIn.at.fh, "fuse_release_in.fh");
-  if (volume.settings.noOpen && fh === 0) return 0;
-  return volume.files.release(fh, FileKind.FILE, request.nodeId) ? 0 : -EBADF;
-}
-
-/** FLUSH: a descriptor of the file was closed. What close(2) would have said of it is said now. */
-export function flush(volume: Volume, request: FuseRequest): number {
-  const { files, calls } = volume;
-  const file = files.pin(
-    getU53(request.in, IN_ARGS + FlushIn.at.fh, "fuse_flush_in.fh"),
-    FileKind.FILE,
-    request.nodeId,
-  );
-  if (file === 0) return -EBADF;
-  const copy = calls.fcntlInt(files.fdOf(file), F_DUPFD_CLOEXEC, 0);
-  const status = copy < 0 || calls.close(copy) < 0 ? -errno() : 0;
-  files.unpin(file);
-  return status;
-}
-const F_DUPFD_CLOEXEC = 1030;
-
-/** FSYNC. */
-export function fsync(volume: Volume, request: FuseRequest): number {
-  return syncFile(volume, request, FileKind.FILE);
-}
-
-/** FSYNCDIR. */
-export function fsyncdir(volume: Volume, request: FuseRequest): number {
-  return syncFile(volume, request, FileKind.DIRECTORY);
-}
-
-function syncFile(volume: Volume, request: FuseRequest, kind: number): number {
-  const { files, calls } = volume;
-  const { in: dv } = request;
-  const file = files.pin(getU53(dv, IN_ARGS + FsyncIn.at.fh, "fuse_fsync_in.fh"), kind, request.nodeId);
-  if (file === 0) return -EBADF;
-  const isDataOnly = (dv.getUint32(IN_ARGS + FsyncIn.at.fsyncFlags, true) & FSYNC_FDATASYNC) !== 0;
-  const fd = files.fdOf(file);
-  const status = (isDataOnly ? calls.fdatasync(fd) : calls.fsync(fd)) < 0 ? -errno() : 0;
-  files.unpin(file);
-  return status;
-}
-
-/** OPENDIR. */
-export function opendir(volume: Volume, request: FuseRequest): number {
-  const bad = room(request, OpenOut.size);
-  if (bad !== 0) return bad;
-  const slot = volume.nodes.pin(request.nodeId);
-  if (slot === 0) return -ESTALE;
-  const fd = volume.nodes.typeOf(slot) === S_IFREG ? -EINVAL : volume.open(slot, O_RDONLY | O_DIRECTORY);
-  volume.nodes.unpin(slot);
-  if (fd < 0) return fd;
-  const file = volume.files.add(FileKind.DIRECTORY, fd, request.nodeId, 0);
-  if (file < 0) return file;
-  const isKept = volume.settings.cache === "always";
-  const flags = isKept ? OpenReplyFlag.CACHE_DIR | OpenReplyFlag.KEEP_CACHE : 0;
-  putOpen(request.out, OUT_ARGS, volume.files.idOf(file), flags);
-  request.outputBytes = OpenOut.size;
-  return 0;
-}
-
-/** RELEASEDIR. */
-export function releasedir(volume: Volume, request: FuseRequest): number {
-  const fh = getU53(request.in, IN_ARGS + ReleaseIn.at.fh, "fuse_release_in.fh");
-  return volume.files.release(fh, FileKind.DIRECTORY, request.nodeId) ? 0 : -EBADF;
 }

@@ -7,10 +7,14 @@ import { type PassthroughConfig, type Settings, settingsOf } from "./config.ts";
 import { readdir } from "./directory.ts";
 import { link, mkdir, mknod, readlink, rename, rmdir, symlink, unlink } from "./entries.ts";
 import { copyFileRange, fallocate, lseek, read, write } from "./io.ts";
+import { Locks } from "./locks.ts";
 import { lookup } from "./lookup.ts";
-import { create, flush, fsync, fsyncdir, open, opendir, release, releasedir, tmpfile } from "./open.ts";
+import { removeMapping, setupMapping } from "./mapping.ts";
+import { create, open, tmpfile } from "./open.ts";
+import { flush, fsync, fsyncdir, opendir, release, releasedir } from "./opened.ts";
 import { statfs, syncfs } from "./statfs.ts";
 import { type Entrance, Volume } from "./volume.ts";
+import { getxattr, listxattr, removexattr, setxattr } from "./xattrs.ts";
 
 /**
  * Opens a host directory as a file system, for one thread.
@@ -19,11 +23,14 @@ import { type Entrance, Volume } from "./volume.ts";
  */
 export function openPassthrough(config: PassthroughConfig, shared: Entrance, window?: DaxWindow): FileSystem {
   const settings = settingsOf(config);
-  const v = new Volume(settings, shared, new Caller(settings), settings.dax ? window : undefined);
+  const caller = new Caller(settings);
+  caller.prepareThread();
+  const v = new Volume(settings, shared, caller, settings.dax ? window : undefined);
   const fs: FileSystem = {
     init: (offered) => wanted(settings, offered, v.window !== undefined),
     destroy() {
       v.window?.removeAll();
+      v.locks?.dropAll();
       v.files.releaseAll();
       v.nodes.forgetAll();
     },
@@ -57,7 +64,23 @@ export function openPassthrough(config: PassthroughConfig, shared: Entrance, win
     fsyncdir: (r) => fsyncdir(v, r),
     statfs: (r) => statfs(v, r),
     syncfs: (r) => syncfs(v, r),
+    setxattr: (r) => setxattr(v, r),
+    getxattr: (r) => getxattr(v, r),
+    listxattr: (r) => listxattr(v, r),
+    removexattr: (r) => removexattr(v, r),
   };
+  if (settings.posixLocks || settings.flock) {
+    const locks = new Locks(v);
+    v.locks = locks;
+    fs.getlk = (r) => locks.getlk(r);
+    fs.setlk = (r, wait) => locks.setlk(r, wait);
+    fs.interrupt = (unique) => locks.interrupt(unique);
+    fs.resume = () => locks.resume();
+  }
+  if (v.window !== undefined) {
+    fs.setupMapping = (r) => setupMapping(v, r);
+    fs.removeMapping = (r) => removeMapping(v, r);
+  }
   return fs;
 }
 

@@ -7,10 +7,11 @@ import type { Volume } from "./volume.ts";
 
 /**
  * Writes the attributes in `volume.stat` as `struct fuse_attr` at `at`.
- * @param slot the node they are of; 0 for one that is not known
+ * @param slot the node they are of
  * @param flags AttrFlag besides DAX
+ * @returns 0; a negative error number when its mapping could not follow its size
  */
-export function putAttr(volume: Volume, out: DataView, at: number, slot: number, flags = 0): void {
+export function putAttr(volume: Volume, out: DataView, at: number, slot: number, flags = 0): number {
   const { stat, settings } = volume;
   const { dv, mode } = stat;
   copy64(dv, Statx.ino, out, at + Attr.at.ino);
@@ -31,12 +32,15 @@ export function putAttr(volume: Volume, out: DataView, at: number, slot: number,
   out.setUint32(at + Attr.at.rdev, (major | minor) === 0 ? 0 : makeDevice(major, minor), true);
   copy32(dv, Statx.blksize, out, at + Attr.at.blksize);
   let allFlags = flags;
+  let status = 0;
   if ((mode & S_IFMT) === S_IFREG) {
     // The other side may look into a mapping wherever the size allows it, as soon as it knows it.
-    if (slot !== 0 && volume.nodes.isMapped(slot)) volume.window?.grow(volume.nodes.idOf(slot), stat.size);
+    if (volume.window !== undefined && volume.nodes.isMapped(slot))
+      status = volume.window.grow(volume.nodes.idOf(slot), stat.size);
     if (settings.dax && volume.window !== undefined && stat.size >= settings.daxFromBytes) allFlags |= AttrFlag.DAX;
   }
   out.setUint32(at + Attr.at.flags, allFlags, true);
+  return status;
 }
 
 function copy64(from: DataView, fromAt: number, to: DataView, toAt: number): void {
@@ -56,7 +60,7 @@ export function put64(out: DataView, at: number, value: number): void {
  * Writes `struct fuse_entry_out` at `at` for a node that was looked up; its attributes are in `volume.stat`.
  * @param parent the directory's slot
  */
-export function putEntry(volume: Volume, out: DataView, at: number, slot: number, parent: number): void {
+export function putEntry(volume: Volume, out: DataView, at: number, slot: number, parent: number): number {
   const { settings, nodes } = volume;
   put64(out, at + EntryOut.at.nodeid, nodes.idOf(slot));
   put64(out, at + EntryOut.at.generation, 0);
@@ -65,14 +69,13 @@ export function putEntry(volume: Volume, out: DataView, at: number, slot: number
   out.setUint32(at + EntryOut.at.entryValidNsec, settings.entryNanos, true);
   out.setUint32(at + EntryOut.at.attrValidNsec, settings.attrNanos, true);
   const isSubmount = nodes.deviceOf(slot) !== nodes.deviceOf(parent) && (volume.stat.mode & S_IFMT) === S_IFDIR;
-  putAttr(volume, out, at + EntryOut.at.attr, slot, isSubmount ? AttrFlag.SUBMOUNT : 0);
+  return putAttr(volume, out, at + EntryOut.at.attr, slot, isSubmount ? AttrFlag.SUBMOUNT : 0);
 }
 
 /** Replies with the entry of a node that was looked up in the pinned directory `parent`. */
 export function replyEntry(volume: Volume, request: FuseRequest, slot: number, parent: number): number {
-  putEntry(volume, request.out, OUT_ARGS, slot, parent);
   request.outputBytes = EntryOut.size;
-  return 0;
+  return putEntry(volume, request.out, OUT_ARGS, slot, parent);
 }
 
 /** Replies that there is nothing of that name, and for how long. */
@@ -91,9 +94,8 @@ export function replyAttr(volume: Volume, request: FuseRequest, slot: number): n
   put64(out, OUT_ARGS + AttrOut.at.attrValid, volume.settings.attrSeconds);
   out.setUint32(OUT_ARGS + AttrOut.at.attrValidNsec, volume.settings.attrNanos, true);
   out.setUint32(OUT_ARGS + AttrOut.at.dummy, 0, true);
-  putAttr(volume, out, OUT_ARGS + AttrOut.at.attr, slot);
   request.outputBytes = AttrOut.size;
-  return 0;
+  return putAttr(volume, out, OUT_ARGS + AttrOut.at.attr, slot);
 }
 
 /** @returns 0 when the asker takes that many bytes; else -EINVAL, before anything was done */

@@ -30,6 +30,7 @@ const Head = {
   files: 12,
   ringHand: 16,
   interrupt: 17,
+  owners: 18,
 } as const;
 const DEVICES_AT = PAGE_WORDS;
 export const DEVICE_WORDS = 8;
@@ -156,6 +157,10 @@ export class State {
   }
   nextInterrupt(): number {
     return (Atomics.add(this.words, Head.interrupt, 1) >>> 0) % INTERRUPTS;
+  }
+  /** Adds to the number of lock owners. @returns what it was */
+  owners(change: number): number {
+    return Atomics.add(this.words, Head.owners, change);
   }
   /** How many interrupts there ever were, modulo 2^32. */
   get interrupts(): number {

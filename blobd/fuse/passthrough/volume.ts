@@ -1,4 +1,4 @@
-import { errno, type FileCalls, fileCalls } from "../../sys/index.ts";
+import { errno, type FileCalls, fileCalls, XattrAt } from "../../sys/index.ts";
 import type { DaxWindow } from "../dax-window.ts";
 import type { Caller } from "./caller.ts";
 import type { Settings } from "./config.ts";
@@ -20,6 +20,7 @@ import {
   S_IFREG,
   STATX_MASK,
 } from "./linux.ts";
+import type { Locks } from "./locks.ts";
 import { Nodes } from "./nodes.ts";
 import { Proc } from "./proc.ts";
 import { StatScratch, TimesScratch } from "./stat.ts";
@@ -28,6 +29,8 @@ import { State, type StateMemory } from "./state.ts";
 /** Where the export is entered. */
 export interface Entrance {
   readonly memory: StateMemory;
+  /** The served directory, and /proc/self/fd. */
+  readonly mountFd: number;
   readonly procFd: number;
 }
 
@@ -42,16 +45,20 @@ export class Volume {
   readonly handle = new HandleScratch();
   readonly batches = new Batches();
   readonly proc: Proc;
+  readonly xattrs: XattrAt;
   readonly devices: Devices;
   readonly nodes: Nodes;
   readonly files: Files;
   readonly caller: Caller;
   readonly window: DaxWindow | undefined;
+  /** Where locks hold on the host. */
+  locks: Locks | undefined;
 
   constructor(settings: Settings, entrance: Entrance, caller: Caller, window: DaxWindow | undefined) {
     this.settings = settings;
     this.state = new State(entrance.memory);
     this.proc = new Proc(entrance.procFd);
+    this.xattrs = new XattrAt((fd) => this.proc.path(fd));
     this.devices = new Devices(this.state, this.stat, this.handle, this.proc, settings);
     this.nodes = new Nodes(this.state, this.devices, this.handle);
     this.files = new Files(this.state);
