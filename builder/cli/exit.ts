@@ -23,7 +23,7 @@ export class CheckFailed extends Error {
 
 /** Classes of this project's errors that are meant for the user. */
 const OURS =
-  /^(Format|Document|Source|Store|Sys|ErofsWrite|Layer|Merge|Image|Export|Path|Usage|Vm|Interrupted)Error$|^CheckFailed$/;
+  /^(Format|Document|Source|Store|Sys|ErofsWrite|Layer|Merge|Image|Export|Path|Usage|Vm|Interrupted|Settings|Database)Error$|^CheckFailed$/;
 
 const SOURCE_CODES = new Set(["ERR_NOT_FOUND", "ERR_UNAUTHORIZED", "ERR_NETWORK", "ERR_PLATFORM"]);
 
@@ -35,7 +35,12 @@ export function exitCodeOf(error: unknown): number {
   if (typeof code !== "string" || !OURS.test(String(name))) return EXIT.failed;
   if (code === "ERR_USAGE" || code === "ERR_BAD_SOURCE") return EXIT.usage;
   if (SOURCE_CODES.has(code)) return EXIT.source;
-  if (code === "ERR_EXPORT" || (code.startsWith("ERR_STORE_") && code !== "ERR_STORE_CORRUPT")) return EXIT.store;
+  if (
+    code === "ERR_EXPORT" ||
+    code.startsWith("ERR_DATABASE") ||
+    (code.startsWith("ERR_STORE_") && code !== "ERR_STORE_CORRUPT")
+  )
+    return EXIT.store;
   if (code.startsWith("ERR_") && code !== "ERR_INTERNAL") return EXIT.input;
   return EXIT.failed;
 }

@@ -7,6 +7,7 @@
 import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { exitCodeOf, reportError } from "./exit.ts";
+import { registerJob } from "./job-commands.ts";
 import { endQuietly } from "./ui/output.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
@@ -245,6 +246,8 @@ program
   .command("converter", { hidden: true })
   .description("do a daemon's conversions; started by blobd")
   .action(async () => (await import("../converter/index.ts")).runConverter());
+
+registerJob(program, version, storeOption);
 
 endQuietly();
 try {

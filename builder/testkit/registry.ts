@@ -13,8 +13,13 @@ export interface Registry {
   stop(): Promise<void>;
 }
 
+export interface RegistryOptions {
+  /** Where it tells of what happens to it, and the Authorization header that it sends there. */
+  readonly notify?: { readonly url: string; readonly authorization: string };
+}
+
 /** Starts Debian's docker-registry (CNCF distribution 2.8) on a free loopback port with empty storage. */
-export async function startRegistry(): Promise<Registry> {
+export async function startRegistry({ notify }: RegistryOptions = {}): Promise<Registry> {
   const directory = await mkdtemp(join(tmpdir(), "erofsify-registry-"));
   const storage = join(directory, "storage");
   const config = join(directory, "config.json"); // JSON is YAML.
@@ -27,6 +32,7 @@ export async function startRegistry(): Promise<Registry> {
       maintenance: { uploadpurging: { enabled: false } },
     },
     http: { addr: "127.0.0.1:0" },
+    ...(notify && { notifications: { endpoints: [endpoint(notify)] } }),
   };
   try {
     await writeFile(config, JSON.stringify(settings));
@@ -40,6 +46,11 @@ export async function startRegistry(): Promise<Registry> {
     await rm(directory, { recursive: true, force: true });
     throw error;
   }
+}
+
+function endpoint({ url, authorization }: NonNullable<RegistryOptions["notify"]>) {
+  const headers = { Authorization: [authorization] };
+  return { name: "test", url, headers, timeout: "5s", threshold: 1, backoff: "200ms" };
 }
 
 /**

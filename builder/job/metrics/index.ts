@@ -1,0 +1,2 @@
+/** Counters and gauges of the service. */
+export { JobMetrics } from "./metrics.ts";

@@ -1,0 +1,2 @@
+/** The service's web page. */
+export { pageRoutes } from "./routes.ts";

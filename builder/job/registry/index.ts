@@ -1,0 +1,2 @@
+/** What the service itself asks registries. */
+export { digestOfTag, type Inspection, inspect } from "./inspect.ts";

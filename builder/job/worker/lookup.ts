@@ -1,0 +1,78 @@
+/** Looks at what was pushed, and decides what becomes of it. */
+import { type Digest, formatPlatform, type Platform, platformFit, type Reference } from "../../../formats/oci/index.ts";
+import {
+  type Conversion,
+  enqueue,
+  findDone,
+  type Held,
+  ignore,
+  type QueueContext,
+  type Target,
+} from "../queue/index.ts";
+import { digestOfTag, inspect } from "../registry/index.ts";
+import { type Rule, ruleFor } from "../settings/index.ts";
+
+/** What became of a request: for the metrics. */
+export type Verdict = "queued" | "merged" | "ignored" | "cancelled" | "lost";
+
+const MAX_TAG_LENGTH = 128;
+
+/** @throws SourceError when the registry cannot tell, for this attempt */
+export async function lookUp(context: QueueContext, held: Held, signal: AbortSignal): Promise<Verdict> {
+  const asked = held.origin === "api" || held.origin === "page";
+  const leave = async (reason: string, code = "ERR_IGNORED"): Promise<Verdict> =>
+    (await ignore(context, held, reason, code)) ? "ignored" : "lost";
+
+  if (held.tag === null && !asked) return leave("was pushed without a tag");
+  // Rules are for what registries tell; a person who names an image wants it.
+  const rule = asked ? undefined : ruleFor(context.settings.rules, held.repository, held.tag!);
+  if (!asked && !rule?.convert) return leave("no rule wants it");
+
+  const found = await inspect(referenceOf(held), signal).catch((error: { code?: unknown }) => {
+    if (error.code === "ERR_NOT_FOUND") return undefined;
+    throw error;
+  });
+  if (found === undefined) return leave("is no longer in the registry", "ERR_NOT_FOUND");
+  if (held.digest !== null && found.digest !== held.digest)
+    return leave(`the tag ${held.tag} means another image by now, ${found.digest}`, "ERR_MOVED");
+  if (found.refusal !== undefined) return leave(found.refusal, "ERR_UNSUPPORTED");
+
+  const platforms = wantedPlatforms(held, rule, found.platforms);
+  if (platforms.length === 0 && found.platforms.length > 0)
+    return leave(`is for ${found.platforms.map(formatPlatform).join(", ")}, which nobody wants`, "ERR_PLATFORM");
+  const targetTag = context.settings.targetTag.replaceAll("{tag}", held.tag ?? found.digest.replace(":", "-"));
+  if (targetTag.length > MAX_TAG_LENGTH) return leave(`the tag ${targetTag} would be too long`, "ERR_LIMIT");
+  const target: Target = {
+    digest: found.digest,
+    targetTag,
+    platforms: platforms.map(formatPlatform),
+    sourceBytes: found.sourceBytes,
+  };
+  const done = held.force ? undefined : await findDone(context, held, target);
+  return enqueue(context, held, target, done && (await isThere(done, signal)) ? done : undefined);
+}
+
+function referenceOf({ registry, repository, tag, digest }: Held): Reference {
+  return { registry, repository, ...(tag !== null ? { tag } : { digest: digest as Digest }) };
+}
+
+/** Those of the image's platforms that the request or else the rule names; all when neither does. */
+function wantedPlatforms(held: Held, rule: Rule | undefined, offered: readonly Platform[]): readonly Platform[] {
+  const wanted = held.platforms.length > 0 ? held.platforms.map(platformOf) : (rule?.platforms ?? []);
+  if (wanted.length === 0) return offered;
+  return offered.filter((platform) => wanted.some((one) => platformFit(platform, one) === 100));
+}
+
+function platformOf(text: string): Platform {
+  const [os = "", architecture = "", variant] = text.split("/");
+  return { os, architecture, ...(variant !== undefined && { variant }) };
+}
+
+/** Whether what a conversion pushed is still in the registry; one that pushed nothing is in the store. */
+async function isThere(
+  { registry, repository, targetTag, targetDigest }: Conversion,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (targetDigest === null || targetTag === null) return true;
+  return (await digestOfTag({ registry, repository, tag: targetTag }, signal)) === targetDigest;
+}
