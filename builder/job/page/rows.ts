@@ -1,4 +1,4 @@
-import { type Conversion, isFinal, referenceText, type Status } from "../queue/index.ts";
+import { type Conversion, isFinal, pushTargets, referenceText, type Status } from "../queue/index.ts";
 import { type Html, html } from "./html.ts";
 import { agoText, bytesText, durationText } from "./words.ts";
 
@@ -90,7 +90,13 @@ export function details(conversion: Conversion, nowMs: number): Html {
     ["Source", referenceText({ registry, repository, tag })],
     ["Digest", digest && html`<code>${digest}</code>`],
     ["Platforms", conversion.platforms.join(", ")],
-    ["Converted image", targetTag && referenceText({ registry, repository, tag: targetTag })],
+    [
+      "Converted image",
+      targetTag &&
+        pushTargets(registry, repository, targetTag, conversion.platforms)
+          .map(({ reference }) => reference)
+          .join(", "),
+    ],
     ["Its digest", conversion.targetDigest && html`<code>${conversion.targetDigest}</code>`],
     ["Size", sizes(conversion)],
     ["Progress", progress(conversion)],

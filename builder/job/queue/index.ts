@@ -17,3 +17,4 @@ export { giveBackLost } from "./lost.ts";
 export { type OpenedQueue, openQueue } from "./open.ts";
 export { type Failure, fail, type Result, succeed } from "./outcomes.ts";
 export { type Ask, ask, cancel, retry } from "./requests.ts";
+export { type PushTarget, pushTargets } from "./targets.ts";

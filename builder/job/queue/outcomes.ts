@@ -12,6 +12,8 @@ export interface Failure {
   readonly message: string;
   /** Whether another attempt can only end the same way. */
   readonly permanent: boolean;
+  /** Whether there is nothing left to convert: the tag means another image by now. No failure, then. */
+  readonly outdated?: boolean;
   /** Whether the attempt should not count: the worker was told to stop. */
   readonly free?: boolean;
 }
@@ -58,6 +60,11 @@ export async function settleFailure(context: QueueContext, sql: Sql, row: Held, 
     return;
   }
   const reason = failure.message.slice(0, MAX_REASON_LENGTH);
+  if (failure.outdated) {
+    await boss.complete(queue, row.jobId, { outdated: reason }, inside(sql));
+    await close(sql, row.id, "ignored", reason, failure.code);
+    return;
+  }
   if (failure.permanent) await setAttemptsLeft(sql, queue, row.jobId, "none");
   else if (failure.free) await setAttemptsLeft(sql, queue, row.jobId, "one-more");
   await boss.fail(queue, row.jobId, { code: failure.code, message: reason }, inside(sql));

@@ -1,6 +1,22 @@
 /** A look at what is behind a name in a registry: is it an image that can be converted, and for which platforms? */
+
+import {
+  DEFAULT_RETRY,
+  endpointsOf,
+  header,
+  parsed,
+  RegistryClient,
+  type RetryPolicy,
+  readBody,
+  readSettings,
+  retrying,
+  sha256,
+  wrongDigest,
+} from "../../../blobd/registry/index.ts";
 import {
   type Digest,
+  EROFS_FEATURE,
+  EROFS_LAYER,
   formatPlatform,
   type Index,
   imageEntries,
@@ -16,12 +32,6 @@ import {
   parseManifest,
   type Reference,
 } from "../../../formats/oci/index.ts";
-import { parsed } from "../../sources/documents.ts";
-import { RegistryClient } from "../../sources/registry/client.ts";
-import { header, readBody } from "../../sources/registry/http.ts";
-import { DEFAULT_RETRY, type RetryPolicy, retrying } from "../../sources/registry/retry.ts";
-import { endpointsOf, readSettings } from "../../sources/registry/settings.ts";
-import { sha256, wrongDigest } from "../../sources/verify.ts";
 
 export interface Inspection {
   /** Of the manifest or index that the reference names now. */
@@ -101,8 +111,7 @@ const CONVERTED = "is converted already";
 /** Why an image is left alone. That what a conversion pushes starts no conversion is decided here, by what it is. */
 function refusalOf({ config, layers, annotations }: Manifest): string | undefined {
   const isErofs = layers.some(
-    (layer) =>
-      layer.mediaType.startsWith("application/vnd.erofs") || [...layer.annotations.keys()].some(isConvertersAnnotation),
+    (layer) => layer.mediaType.startsWith(EROFS_LAYER) || [...layer.annotations.keys()].some(isConvertersAnnotation),
   );
   if (isErofs || [...annotations.keys()].some(isConvertersAnnotation)) return CONVERTED;
   if (!isImageConfig(config.mediaType)) return `is no image but an artifact: its config is ${config.mediaType}`;
@@ -115,7 +124,7 @@ function isConvertersAnnotation(key: string): boolean {
 }
 
 function inspectIndex(index: Index): { refusal?: string; platforms: readonly Platform[] } {
-  if (index.manifests.some(({ platform }) => platform?.osFeatures?.includes("erofs")))
+  if (index.manifests.some(({ platform }) => platform?.osFeatures?.includes(EROFS_FEATURE)))
     return { refusal: CONVERTED, platforms: [] };
   const entries = imageEntries(index).filter(({ platform }) => platform && platform.architecture !== "");
   const platforms = entries.map(({ platform }) => normalPlatform(platform!)).filter(({ os }) => os === "linux");

@@ -1,16 +1,22 @@
 /** What runs in the process that converts one image: `erofsify job convert-one`. */
-
-import { parsePlatform } from "../../../formats/oci/index.ts";
-import { convertImage, type ProgressEvent } from "../../image/index.ts";
+import { hasLibzstd } from "../../../blobd/sys/index.ts";
+import { parsePlatform, parseReference } from "../../../formats/oci/index.ts";
+import { type ConvertResult, convertImage } from "../../image/index.ts";
+import { pushImage } from "../../push/index.ts";
 import { parseSource } from "../../sources/index.ts";
+import { digestOfTag } from "../registry/index.ts";
 import type { ConversionMessage, ConversionRequest } from "./messages.ts";
+import { conversionProgress, pushProgress, type Tell } from "./progress.ts";
 
-/** Between two lines of progress. */
-const PROGRESS_MS = 250;
+/** Meanwhile the tag has been given to another image, whose conversion will be the one that goes there. */
+class MovedError extends Error {
+  override readonly name = "MovedError";
+  readonly code = "ERR_MOVED";
+}
 
 /**
- * Reads a request from `input`, converts, and tells how it went. The end of `input` is the end of the worker: the
- * conversion is given up then.
+ * Reads a request from `input`, converts and pushes, and tells how it went. The end of `input` is the end of the worker:
+ * the conversion is given up then.
  * @returns Whether it succeeded.
  */
 export async function convertOne(
@@ -22,7 +28,7 @@ export async function convertOne(
   process.once("SIGTERM", abort).once("SIGINT", abort);
   try {
     const request = await readRequest(input, abort);
-    tell({ type: "result", ...(await convert(request, controller.signal, tell)) });
+    tell({ type: "result", ...(await convertAndPush(request, controller.signal, tell)) });
     return true;
   } catch (error) {
     const { code, message } = error as { code?: unknown; message?: string };
@@ -47,54 +53,53 @@ function readRequest(input: NodeJS.ReadStream, onEnd: () => void): Promise<Conve
   });
 }
 
-async function convert(request: ConversionRequest, signal: AbortSignal, tell: (message: ConversionMessage) => void) {
-  const platforms = request.platforms.length === 0 ? [undefined] : request.platforms.map(parsePlatform);
-  let sourceBytes = 0;
-  let targetBytes = 0;
-  for (const platform of platforms) {
-    const spec = parseSource(request.source, platform === undefined ? {} : { platform });
-    const onProgress = progressTeller(tell);
-    const { record, layers } = await convertImage(spec, {
+/** Converts and pushes the image of each platform in turn. */
+async function convertAndPush(request: ConversionRequest, signal: AbortSignal, tell: Tell) {
+  let [sourceBytes, targetBytes] = [0, 0];
+  let targetDigest: string | null = null;
+  for (const target of request.targets) {
+    const converted = await convert(request, target.platform, signal, tell);
+    await checkTag(request, signal);
+    const pushed = await pushImage(converted.record, {
       storeRoot: request.storeRoot,
-      layer: { inlineTails: false },
-      ...(request.maxBlobBytes !== undefined && { maxBlobBytes: request.maxBlobBytes }),
-      onProgress,
+      to: parseReference(target.reference),
+      compression: hasLibzstd() ? "zstd" : "none",
       signal,
+      onProgress: pushProgress(tell),
+      retry: { onRetry: (reason) => tell({ type: "warning", message: `trying again: ${reason}` }) },
     });
-    sourceBytes += layers.reduce((sum, { size }) => sum + size, 0);
-    targetBytes += record.meta.size + record.blobs.reduce((sum, { size }) => sum + size, 0);
+    sourceBytes += converted.layers.reduce((sum, { size }) => sum + size, 0);
+    targetBytes += pushed.storedBytes;
+    targetDigest ??= pushed.manifestDigest;
   }
-  return { sourceBytes, targetBytes, targetDigest: null };
+  return { sourceBytes, targetBytes, targetDigest };
 }
 
-/** Sums the layers' progress up, and tells it not too often. */
-function progressTeller(tell: (message: ConversionMessage) => void): (event: ProgressEvent) => void {
-  let done: number[] = [];
-  let totalBytes = 0;
-  let toldMs = 0;
-  const tellBytes = (phase: "converting" | "merging") => {
-    toldMs = performance.now();
-    tell({ type: "progress", phase, doneBytes: done.reduce((sum, bytes) => sum + bytes, 0), totalBytes });
-  };
-  return (event) => {
-    switch (event.type) {
-      case "resolved":
-        done = event.layers.map(() => 0);
-        totalBytes = event.layers.reduce((sum, { size }) => sum + size, 0);
-        tellBytes("converting");
-        break;
-      case "layer":
-        done[event.index] = event.bytes;
-        if (performance.now() - toldMs >= PROGRESS_MS) tellBytes("converting");
-        break;
-      case "merging":
-        tellBytes("merging");
-        break;
-      case "warning":
-        tell({ type: "warning", message: event.message });
-        break;
-      case "retry":
-        tell({ type: "warning", message: `trying again: ${event.reason}` });
-    }
-  };
+function convert(
+  request: ConversionRequest,
+  platform: string | null,
+  signal: AbortSignal,
+  tell: Tell,
+): Promise<ConvertResult> {
+  const spec = parseSource(request.source, platform === null ? {} : { platform: parsePlatform(platform) });
+  return convertImage(spec, {
+    storeRoot: request.storeRoot,
+    layer: { inlineTails: false },
+    ...(request.maxBlobBytes !== undefined && { maxBlobBytes: request.maxBlobBytes }),
+    onProgress: conversionProgress(tell),
+    signal,
+  });
+}
+
+/**
+ * The source's tag may have moved while the image was converted, and the newer image's conversion may have come first: its
+ * result must not be overwritten by an older one. Between this look and the push, moments remain.
+ * @throws MovedError
+ */
+async function checkTag({ source, sourceTag }: ConversionRequest, signal: AbortSignal): Promise<void> {
+  if (sourceTag === null) return;
+  const { registry, repository, digest } = parseReference(source);
+  const now = await digestOfTag({ registry, repository, tag: sourceTag }, signal);
+  if (now !== undefined && now !== digest)
+    throw new MovedError(`${registry}/${repository}:${sourceTag} means another image by now, ${now}`);
 }

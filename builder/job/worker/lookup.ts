@@ -1,11 +1,19 @@
 /** Looks at what was pushed, and decides what becomes of it. */
-import { type Digest, formatPlatform, type Platform, platformFit, type Reference } from "../../../formats/oci/index.ts";
+import {
+  type Digest,
+  formatPlatform,
+  type Platform,
+  parseReference,
+  platformFit,
+  type Reference,
+} from "../../../formats/oci/index.ts";
 import {
   type Conversion,
   enqueue,
   findDone,
   type Held,
   ignore,
+  pushTargets,
   type QueueContext,
   type Target,
 } from "../queue/index.ts";
@@ -68,11 +76,8 @@ function platformOf(text: string): Platform {
   return { os, architecture, ...(variant !== undefined && { variant }) };
 }
 
-/** Whether what a conversion pushed is still in the registry; one that pushed nothing is in the store. */
-async function isThere(
-  { registry, repository, targetTag, targetDigest }: Conversion,
-  signal: AbortSignal,
-): Promise<boolean> {
-  if (targetDigest === null || targetTag === null) return true;
-  return (await digestOfTag({ registry, repository, tag: targetTag }, signal)) === targetDigest;
+/** Whether what a conversion pushed (for its first platform) is still where it was pushed to. */
+async function isThere(done: Conversion, signal: AbortSignal): Promise<boolean> {
+  const [target] = pushTargets(done.registry, done.repository, done.targetTag!, done.platforms);
+  return (await digestOfTag(parseReference(target!.reference), signal)) === done.targetDigest;
 }

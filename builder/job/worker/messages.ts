@@ -3,17 +3,14 @@
  * stays open, because its end means that the worker is gone; progress and outcome are lines of JSON on its standard output.
  */
 import { JsonObject } from "../../../formats/oci/index.ts";
-import type { Phase } from "../queue/index.ts";
+import type { Phase, PushTarget } from "../queue/index.ts";
 
 export interface ConversionRequest {
   /** `registry/repository@digest`. */
   readonly source: string;
-  /** `registry/repository:tag`: where the converted image goes. */
-  readonly target: string;
-  /** Names the source too, while it still means the digest. */
+  /** The tag that it was pushed under: the result is of no use once that means another image. */
   readonly sourceTag: string | null;
-  /** `linux/amd64`, …; none: this machine's. */
-  readonly platforms: readonly string[];
+  readonly targets: readonly PushTarget[];
   readonly storeRoot: string;
   readonly maxBlobBytes?: number;
 }

@@ -16,6 +16,7 @@ import {
   LOOKUP_TIMEOUT_SECONDS,
   LOOKUPS,
   type Phase,
+  pushTargets,
   type QueueContext,
   referenceText,
   succeed,
@@ -186,9 +187,8 @@ export class Worker {
     const result = await convertInChild(
       {
         source: referenceText({ registry, repository, digest }),
-        target: referenceText({ registry, repository, tag: targetTag }),
         sourceTag: tag,
-        platforms,
+        targets: pushTargets(registry, repository, targetTag!, platforms),
         storeRoot: this.#options.storeRoot,
         ...(settings.maxLayerMiB !== undefined && { maxBlobBytes: settings.maxLayerMiB * 2 ** 20 }),
       },
@@ -215,6 +215,7 @@ export class Worker {
       message: message ?? String(cause),
       permanent: isPermanent(code),
       free: cause instanceof Stopped,
+      outdated: code === "ERR_MOVED",
     };
     this.#options.metrics.failures.inc({ code: failure.code });
     log.warn({ code: failure.code, reason: failure.message }, "failed");
