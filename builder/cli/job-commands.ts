@@ -38,5 +38,5 @@ export function registerJob(program: Command, version: string, storeOption: () =
   job
     .command("convert-one", { hidden: true })
     .description("what a worker starts for each conversion")
-    .action(async () => (await import("./commands/job.ts")).convert());
+    .action(async () => (await import("./commands/job-convert-one.ts")).run());
 }

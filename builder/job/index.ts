@@ -10,4 +10,4 @@ export { JobMetrics } from "./metrics/index.ts";
 export { openQueue } from "./queue/index.ts";
 export { createHealthServer, createServer, parseAuthorizationFile } from "./server/index.ts";
 export { readJobSettings, SettingsError } from "./settings/index.ts";
-export { convertOne, Worker } from "./worker/index.ts";
+export { Worker } from "./worker/index.ts";

@@ -4,7 +4,6 @@ import type { FastifyInstance } from "fastify";
 import { type Logger, pino } from "pino";
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
 import {
-  convertOne,
   createHealthServer,
   createServer,
   JobMetrics,
@@ -13,7 +12,7 @@ import {
   readJobSettings,
   Worker,
 } from "../../job/index.ts";
-import { EXIT, UsageError } from "../exit.ts";
+import { UsageError } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 
 export interface JobCommandOptions {
@@ -48,12 +47,6 @@ export async function work(options: JobCommandOptions): Promise<void> {
     throw new UsageError("--database: several workers need PostgreSQL, expected postgres://…");
   const address = options.listen === undefined ? undefined : parseAddress(options.listen);
   await runJob(options, async (parts) => createHealthServer(parts), address);
-}
-
-/** `erofsify job convert-one`: what workers start for each conversion. */
-export async function convert(): Promise<void> {
-  const done = await convertOne(process.stdin, (message) => process.stdout.write(`${JSON.stringify(message)}\n`));
-  if (!done) process.exitCode = EXIT.failed;
 }
 
 type Parts = Pick<Parameters<typeof createServer>[0], "queue" | "metrics" | "log">;

@@ -11,10 +11,16 @@ export function checkHost(host: string, path: string): void {
 
 /** @throws DocumentError unless a registry can have such a repository and tag. */
 export function checkName(repository: string, tag: string | undefined, path: string): void {
+  if (tag?.includes("/"))
+    throw new DocumentError("ERR_BAD_VALUE", `${path}.tag`, `found ${shown(tag)}, expected a tag`);
   const parsed = referenceOf(`registry.invalid/${repository}${tag === undefined ? "" : `:${tag}`}`, path);
   // A tag or digest inside `repository` would have been taken out of it.
   if (parsed.repository !== repository || (tag !== undefined && parsed.tag !== tag))
-    throw new DocumentError("ERR_BAD_VALUE", `${path}.repository`, `found ${shown(repository)}, expected a repository`);
+    throw new DocumentError(
+      "ERR_BAD_VALUE",
+      path,
+      `found the repository ${shown(repository)} and the tag ${shown(tag ?? "")}, expected names without others in them`,
+    );
 }
 
 /** `parseReference` for a field of a document. @throws DocumentError */

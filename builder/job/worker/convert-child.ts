@@ -3,8 +3,8 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { type ConversionMessage, type ConversionRequest, MAX_LINE_BYTES, parseMessage } from "../child-messages.ts";
 import type { Phase, Result } from "../queue/index.ts";
-import { type ConversionMessage, type ConversionRequest, MAX_LINE_BYTES, parseMessage } from "./messages.ts";
 
 /** This file is dist/builder/job/worker/convert-child.js when it runs. */
 const MAIN = fileURLToPath(new URL("../../cli/main.js", import.meta.url));

@@ -1,7 +1,7 @@
 /** Sums the progress of layers and blobs up, and tells it not too often. */
 import type { ProgressEvent } from "../../image/index.ts";
 import type { PushEvent } from "../../push/index.ts";
-import type { ConversionMessage } from "./messages.ts";
+import type { ConversionMessage } from "../child-messages.ts";
 
 export type Tell = (message: ConversionMessage) => void;
 

@@ -2,8 +2,8 @@
  * Between a worker and the process that converts one image: the request is a line of JSON on its standard input, which then
  * stays open, because its end means that the worker is gone; progress and outcome are lines of JSON on its standard output.
  */
-import { JsonObject } from "../../../formats/oci/index.ts";
-import type { Phase, PushTarget } from "../queue/index.ts";
+import { JsonObject } from "../../formats/oci/index.ts";
+import type { Phase, PushTarget } from "./queue/index.ts";
 
 export interface ConversionRequest {
   /** `registry/repository@digest`. */

@@ -4,8 +4,8 @@ import { parsePlatform, parseReference } from "../../../formats/oci/index.ts";
 import { type ConvertResult, convertImage } from "../../image/index.ts";
 import { pushImage } from "../../push/index.ts";
 import { parseSource } from "../../sources/index.ts";
+import type { ConversionMessage, ConversionRequest } from "../child-messages.ts";
 import { digestOfTag } from "../registry/index.ts";
-import type { ConversionMessage, ConversionRequest } from "./messages.ts";
 import { conversionProgress, pushProgress, type Tell } from "./progress.ts";
 
 /** Meanwhile the tag has been given to another image, whose conversion will be the one that goes there. */
