@@ -37,6 +37,11 @@ install_packages() {
     mkdir -p /etc/systemd/system
     ln -s /dev/null /etc/systemd/system/docker-registry.service
   fi
+  # Debian's postgresql makes a database and starts it; the tests have their own.
+  if [[ " $* " == *" postgresql "* && ! -e /etc/postgresql ]]; then
+    mkdir -p /etc/postgresql-common/createcluster.d
+    echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.d/erofsify.conf
+  fi
   say "installing Debian packages: $*"
   apt_get update || die "apt-get update failed: is the network there?"
   apt_get install --no-install-recommends -y "$@" >/dev/null || die "apt-get could not install: $*"

@@ -16,7 +16,7 @@ export function globMatcher(pattern: string): (name: string) => boolean {
     throw new RangeError(
       `pattern ${JSON.stringify(pattern.slice(0, 40))}: expected 1 to ${MAX_PATTERN_LENGTH} characters`,
     );
-  const tokens = pattern.match(/\*\*+|[^]/g)!;
+  const tokens = pattern.match(/\*\*+|./gs)!;
   return (name) => matches(tokens, name);
 }
 
