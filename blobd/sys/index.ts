@@ -50,6 +50,6 @@ export {
   WOULD_BLOCK,
 } from "./unix-socket.ts";
 export { listXattrs, setXattr } from "./xattr.ts";
-export { XattrAt } from "./xattr-at.ts";
+export { type DescriptorNames, XattrAt } from "./xattr-at.ts";
 export { hasLibzstd, zstdDecoder } from "./zstd.ts";
 export { libzstdMaxLevel, libzstdVersion, ZstdChunkDecoder, ZstdChunkEncoder } from "./zstd-chunks.ts";

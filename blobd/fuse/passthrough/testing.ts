@@ -48,6 +48,7 @@ export class Client {
   readonly request = new FuseRequest();
   uid = 0;
   gid = 0;
+  isRepeated = false;
   readonly #data = allocAligned(DATA_BYTES);
   /** What became of parked requests, in the order they were parked. */
   readonly parked: { unique: bigint; status: number | null }[] = [];
@@ -84,6 +85,7 @@ export class Client {
     r.extensionsAt = at;
     r.nodeId = nodeId;
     r.uid = this.uid;
+    r.isRepeated = this.isRepeated;
     r.gid = this.gid;
     r.data.clear();
     r.room.clear();
@@ -203,6 +205,52 @@ export class Client {
   }
   release(nodeId: number, fh: number): void {
     this.done(this.fs.release!(this.fill(nodeId, [BigInt(fh), 0, 0, 0n])));
+  }
+  setxattr(nodeId: number, name: string, value: Uint8Array, flags = 0): void {
+    const r = this.fill(nodeId, [value.length, flags, 0, 0], name);
+    r.input.bytes.set(value, r.inputBytes);
+    r.inputBytes += value.length;
+    r.extensionsAt = r.inputBytes;
+    this.done(this.fs.setxattr!(r));
+  }
+  getxattr(nodeId: number, name: string, bytes = 65536): Buffer {
+    this.done(this.fs.getxattr!(this.fill(nodeId, [bytes, 0], name)));
+    return this.reply();
+  }
+  listxattr(nodeId: number, bytes = 65536): string[] {
+    this.done(this.fs.listxattr!(this.fill(nodeId, [bytes, 0])));
+    return this.reply().toString("latin1").split("\0").slice(0, -1).sort();
+  }
+  removexattr(nodeId: number, name: string): void {
+    this.done(this.fs.removexattr!(this.fill(nodeId, [], name)));
+  }
+  /** The reply's bytes behind its header. */
+  reply(): Buffer {
+    const { output, outputBytes } = this.request;
+    return Buffer.from(output.bytes.subarray(OUT_ARGS, OUT_ARGS + outputBytes));
+  }
+  /** @param type 0 for reading, 1 for writing, 2 to unlock @returns 0, or PARKED */
+  setlk(
+    nodeId: number,
+    fh: number,
+    owner: bigint,
+    type: number,
+    options: { start?: bigint; end?: bigint; wait?: boolean; flock?: boolean } = {},
+  ): number {
+    const { start = 0n, end = 0x7fff_ffff_ffff_ffffn, wait = false, flock = false } = options;
+    const r = this.fill(nodeId, [BigInt(fh), owner, start, end, type, 1, flock ? 1 : 0, 0]);
+    return this.done(this.fs.setlk!(r, wait));
+  }
+  /** @returns the type of the lock that is in the way; 2 for none */
+  getlk(nodeId: number, fh: number, owner: bigint, type: number, start = 0n, end = 0x7fff_ffff_ffff_ffffn): number {
+    this.done(this.fs.getlk!(this.fill(nodeId, [BigInt(fh), owner, start, end, type, 1, 0, 0])));
+    return this.request.out.getUint32(OUT_ARGS + 16, true);
+  }
+  flush(nodeId: number, fh: number, owner = 0n): void {
+    this.done(this.fs.flush!(this.fill(nodeId, [BigInt(fh), 0, 0, owner])));
+  }
+  get lastUnique(): bigint {
+    return this.#unique - 1n;
   }
   opendir(nodeId: number): number {
     this.done(this.fs.opendir!(this.fill(nodeId, [0, 0])));

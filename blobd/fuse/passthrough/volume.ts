@@ -58,7 +58,7 @@ export class Volume {
     this.settings = settings;
     this.state = new State(entrance.memory);
     this.proc = new Proc(entrance.procFd);
-    this.xattrs = new XattrAt((fd) => this.proc.path(fd));
+    this.xattrs = new XattrAt(this.proc);
     this.devices = new Devices(this.state, this.stat, this.handle, this.proc, settings);
     this.nodes = new Nodes(this.state, this.devices, this.handle);
     this.files = new Files(this.state);
