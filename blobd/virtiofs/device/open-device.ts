@@ -1,0 +1,36 @@
+import { createPassthroughShared } from "../../fuse/passthrough/index.ts";
+import { WindowTable } from "../window/index.ts";
+import { mapDeviceMemory } from "./device-memory.ts";
+import { checkOptions, type VirtiofsOptions } from "./options.ts";
+import type { WorkerData } from "./queue-program.ts";
+
+/** What a process that serves a device has of whoever started it. */
+export interface DeviceHome {
+  /** The device's memory: makeDeviceMemory. */
+  readonly memoryFd: number;
+  /** Another process has served it before, and is dead. */
+  readonly takesOver: boolean;
+  /** Descriptors that were held since then, by name. They are this process's. */
+  readonly held: ReadonlyMap<string, number>;
+  /** Holds a descriptor for a process to come: a copy of it. */
+  hold(name: string, fd: number): void;
+  release(name: string): void;
+}
+
+/** A home for a device whose process takes everything with it. */
+export function soleHome(memoryFd: number): DeviceHome {
+  return { memoryFd, takesOver: false, held: new Map(), hold: () => {}, release: () => {} };
+}
+
+/**
+ * Opens what a device serves, in the process that serves it.
+ * @throws RangeError for options that make no device, SysError when the directory cannot be opened
+ */
+export function openDevice(options: VirtiofsOptions, home: DeviceHome): WorkerData {
+  checkOptions(options);
+  if (home.takesOver && options.windowBytes > 0) {
+    const { windowAddress } = mapDeviceMemory(home.memoryFd, options.windowBytes);
+    new WindowTable(windowAddress, options.windowBytes).recover();
+  }
+  return { options, memoryFd: home.memoryFd, volume: createPassthroughShared(options.volume) };
+}

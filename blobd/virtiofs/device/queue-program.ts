@@ -1,0 +1,39 @@
+import type { FileSystem } from "../../fuse/index.ts";
+import { openPassthrough, type PassthroughShared } from "../../fuse/passthrough/index.ts";
+import type { HandlerFactory } from "../../vhost/index.ts";
+import { FsQueue, NotingMapper } from "../queue/index.ts";
+import { DaxWindowTable } from "../window/index.ts";
+import { mapDeviceMemory } from "./device-memory.ts";
+import { openLog } from "./log-channel.ts";
+import type { VirtiofsOptions } from "./options.ts";
+
+/** What the thread of a queue gets, as a plain description. */
+export interface WorkerData {
+  readonly options: VirtiofsOptions;
+  /** Of the device's memory. */
+  readonly memoryFd: number;
+  readonly volume: PassthroughShared;
+}
+
+const EBADF = 9;
+
+/** Makes the handler of one queue: a file system of its own over the shared state. */
+export const makeQueue: HandlerFactory = (worker) => {
+  const { options, memoryFd, volume } = worker.data as WorkerData;
+  const { windowBytes } = options;
+  const memory = mapDeviceMemory(memoryFd, windowBytes);
+  const mapper = new NotingMapper(worker.mapper);
+  let fileSystem: FileSystem | null = null;
+  const window =
+    windowBytes === 0
+      ? null
+      : new DaxWindowTable({
+          address: memory.windowAddress,
+          bytes: windowBytes,
+          mapper,
+          reopen: (nodeId) => fileSystem?.openMapped?.(nodeId) ?? -EBADF,
+        });
+  const opened = openPassthrough(options.volume, volume, window ?? undefined);
+  fileSystem = opened;
+  return new FsQueue({ worker, fileSystem: opened, session: memory.session, window, mapper, log: openLog() });
+};

@@ -1,0 +1,4 @@
+import { runQueueWorker } from "../../vhost/index.ts";
+import { makeQueue } from "./queue-program.ts";
+
+runQueueWorker(makeQueue);

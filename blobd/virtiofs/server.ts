@@ -1,0 +1,76 @@
+import { closeSync } from "node:fs";
+import { type DataPlane, type DeviceDescription, LocalDataPlane, VhostBackend } from "../vhost/index.ts";
+import {
+  checkOptions,
+  describeDevice,
+  hearLog,
+  makeDeviceMemory,
+  openDevice,
+  soleHome,
+  type VirtiofsOptions,
+} from "./device/index.ts";
+import { SupervisedDataPlane } from "./supervise/index.ts";
+
+export interface ServerOptions {
+  readonly device: VirtiofsOptions;
+  /** Where the VMM connects, or listens when `connect` is set. */
+  readonly socketPath: string;
+  readonly connect?: boolean;
+  /** The work is done by another process, whose death the guest survives. */
+  readonly supervised?: boolean;
+  /** With `supervised`: keeps a second process ready. */
+  readonly standby?: boolean;
+  readonly logLevel: string;
+  readonly log: { info(line: string): void; warn(line: string): void };
+}
+
+/** A virtio-fs device on a vhost-user socket. */
+export class VirtiofsServer {
+  readonly #backend: VhostBackend;
+  readonly #plane: DataPlane;
+  readonly #release: () => void;
+
+  private constructor(device: DeviceDescription, plane: DataPlane, options: ServerOptions, release: () => void) {
+    this.#plane = plane;
+    this.#release = release;
+    this.#backend = new VhostBackend(device, plane, { log: (line) => options.log.info(line) });
+    if (options.connect) this.#backend.connect(options.socketPath);
+    else this.#backend.listen(options.socketPath);
+  }
+
+  /**
+   * Opens what is to be served, and the socket.
+   * @throws RangeError for options that make no device, SysError when directory or socket cannot be had
+   */
+  static async start(options: ServerOptions): Promise<VirtiofsServer> {
+    const { device, log, logLevel } = options;
+    checkOptions(device);
+    if (options.supervised) {
+      const plane = new SupervisedDataPlane({ device, logLevel, standby: options.standby ?? false, log });
+      await plane.started();
+      return new VirtiofsServer(describeDevice(device, null), plane, options, () => {});
+    }
+    const memoryFd = makeDeviceMemory(device.windowBytes);
+    const heard = hearLog((line) => log.warn(line));
+    const description = describeDevice(device, openDevice(device, soleHome(memoryFd)));
+    return new VirtiofsServer(description, new LocalDataPlane(description), options, () => {
+      heard.close();
+      closeSync(memoryFd);
+    });
+  }
+
+  /** The process that does the work: this one, or the one that is supervised. */
+  get workerPid(): number {
+    return (this.#plane instanceof SupervisedDataPlane ? this.#plane.workerPid : undefined) ?? process.pid;
+  }
+
+  /** Resolves when nobody can connect any more. */
+  get ended(): Promise<void> {
+    return this.#backend.ended;
+  }
+
+  async close(): Promise<void> {
+    await this.#backend.close();
+    this.#release();
+  }
+}

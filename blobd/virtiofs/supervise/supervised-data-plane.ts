@@ -1,0 +1,242 @@
+import { closeSync } from "node:fs";
+import {
+  type ChannelDescription,
+  type DataPlane,
+  type DataPlaneEvents,
+  type MemoryRegion,
+  type QueueStart,
+  RESUME,
+  type WindowPlace,
+} from "../../vhost/index.ts";
+import { makeDeviceMemory, type VirtiofsOptions } from "../device/index.ts";
+import { type Call, encodeQueue } from "./messages.ts";
+import { WorkerEnded, type WorkerEvents, WorkerProcess } from "./worker-process.ts";
+
+/** A device whose processes die this often in so many ms is given up: the guest has a request that no process survives. */
+const MAX_DEATHS = 5;
+const DEATHS_WITHIN_MS = 30_000;
+
+export interface SupervisorOptions {
+  readonly device: VirtiofsOptions;
+  readonly logLevel: string;
+  /** Keeps a second process started and waiting, which takes over at once. */
+  readonly standby: boolean;
+  readonly log: { info(line: string): void; warn(line: string): void };
+}
+
+/**
+ * A data plane in a process of its own. This process holds all that must not be lost: guest memory, the rings' eventfds, the
+ * back-end channel, the device's state. When the other dies, by a crash or by `kill -9`, another one is given all of that
+ * and goes on with the queues where they were; the VMM has seen nothing, and the guest a pause.
+ */
+export class SupervisedDataPlane implements DataPlane {
+  readonly #options: SupervisorOptions;
+  readonly #memoryFd: number;
+  #events: DataPlaneEvents | null = null;
+  /** What the front-end has told, to be told again. */
+  #regions: readonly MemoryRegion[] = [];
+  #window: WindowPlace | null = null;
+  #channel: ChannelDescription | null = null;
+  readonly #queues = new Map<number, QueueStart>();
+  /** Descriptors that outlive processes, by name. */
+  readonly #held = new Map<string, number>();
+  #worker: WorkerProcess | null = null;
+  #standby: WorkerProcess | null = null;
+  /** Settled when `#worker` has been told all that is above. */
+  #ready: Promise<void>;
+  readonly #deaths: number[] = [];
+  #isClosed = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#memoryFd = makeDeviceMemory(options.device.windowBytes);
+    this.#ready = this.#begin(false);
+    // Told by the first call that waits for it.
+    this.#ready.catch(() => {});
+  }
+
+  /** The process that works now. */
+  get workerPid(): number | undefined {
+    return this.#worker?.pid;
+  }
+
+  /** Settled when the first process serves. @throws Error when it cannot */
+  started(): Promise<void> {
+    return this.#ready;
+  }
+
+  listen(events: DataPlaneEvents): void {
+    this.#events = events;
+  }
+
+  async setMemory(regions: readonly MemoryRegion[]): Promise<void> {
+    this.#regions = regions;
+    await this.#call(() => memoryCall(regions));
+  }
+
+  async setWindow(window: WindowPlace | null): Promise<void> {
+    this.#window = window;
+    await this.#call(() => ({ message: { call: "setWindow", window } }));
+  }
+
+  async setChannel(channel: ChannelDescription | null): Promise<void> {
+    this.#channel = channel;
+    await this.#call(() => channelCall(channel));
+  }
+
+  async startQueue(start: QueueStart): Promise<void> {
+    // If the process dies over this, the next one finds in the ring how far it came.
+    let { availIndex } = start;
+    await this.#call(() => {
+      const call = queueCall({ ...start, availIndex });
+      availIndex = RESUME;
+      return call;
+    });
+    this.#queues.set(start.index, start);
+  }
+
+  async setCall(index: number, callFd: number): Promise<void> {
+    const queue = this.#queues.get(index);
+    if (queue !== undefined) this.#queues.set(index, { ...queue, callFd });
+    await this.#call(() => ({ message: { call: "setCall", index }, fds: callFd >= 0 ? [callFd] : [] }));
+  }
+
+  async stopQueue(index: number): Promise<number> {
+    const availIndex = await this.#call(() => ({ message: { call: "stopQueue", index } }));
+    this.#queues.delete(index);
+    return availIndex ?? 0;
+  }
+
+  async reset(): Promise<void> {
+    await this.#call(() => ({ message: { call: "reset" } }));
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#standby?.kill();
+    try {
+      await this.#worker?.call({ call: "close" });
+    } catch (error) {
+      if (!(error instanceof WorkerEnded)) throw error;
+    } finally {
+      this.#worker?.kill();
+      closeSync(this.#memoryFd);
+      for (const fd of this.#held.values()) closeSync(fd);
+      this.#held.clear();
+    }
+  }
+
+  /** Calls the process; when it dies meanwhile, the next one. */
+  async #call(make: () => CallWithFds): Promise<number | null> {
+    for (;;) {
+      if (this.#isClosed) throw new Error("the data plane is closed");
+      await this.#ready;
+      try {
+        const { message, fds } = make();
+        return await this.#worker!.call(message, fds);
+      } catch (error) {
+        if (!(error instanceof WorkerEnded)) throw error;
+      }
+    }
+  }
+
+  /** Gets a process to serve and tells it all there is. */
+  async #begin(takesOver: boolean): Promise<void> {
+    const { device, logLevel, standby, log } = this.#options;
+    const began = performance.now();
+    const worker = this.#standby ?? this.#spawn();
+    this.#standby = null;
+    this.#worker = worker;
+    const held = [...this.#held];
+    const start = { start: device, takesOver, held: held.map(([name]) => name), logLevel };
+    // All at once: they are done in order.
+    const calls = [
+      worker.call(start, [this.#memoryFd, ...held.map(([, fd]) => fd)]),
+      ...[
+        memoryCall(this.#regions),
+        { message: { call: "setWindow", window: this.#window } as const },
+        channelCall(this.#channel),
+        ...[...this.#queues.values()].map((queue) => queueCall({ ...queue, availIndex: RESUME })),
+      ].map(({ message, fds }: CallWithFds) => worker.call(message, fds)),
+    ];
+    const results = await Promise.allSettled(calls);
+    const failure = results.find((result) => result.status === "rejected");
+    if (failure !== undefined) throw failure.reason;
+    if (takesOver) log.info(`process ${worker.pid} has taken over after ${Math.round(performance.now() - began)} ms`);
+    if (standby && !this.#isClosed) this.#standby = this.#spawn();
+  }
+
+  #spawn(): WorkerProcess {
+    const events: WorkerEvents = {
+      message: (message, fds) => {
+        if ("hold" in message) this.#hold(message.hold, fds[0]!);
+        else if ("release" in message) this.#release(message.release);
+        else if ("failed" in message) {
+          this.#options.log.warn(`process ${worker.pid}: ${message.failed}`);
+          worker.kill();
+        } else if (worker === this.#worker) this.#events?.queueBroken(message.queueBroken, message.reason);
+      },
+      ended: (reason) => {
+        if (worker === this.#standby) this.#standby = null;
+        else if (worker === this.#worker && !this.#isClosed) this.#died(worker, reason);
+      },
+    };
+    const worker = new WorkerProcess(events);
+    return worker;
+  }
+
+  #died(worker: WorkerProcess, reason: string): void {
+    const now = performance.now();
+    while (this.#deaths.length > 0 && now - this.#deaths[0]! > DEATHS_WITHIN_MS) this.#deaths.shift();
+    this.#deaths.push(now);
+    this.#options.log.warn(`process ${worker.pid} has ended (${reason}); another one takes over`);
+    if (this.#deaths.length >= MAX_DEATHS) {
+      const detail = `${MAX_DEATHS} processes have died in ${Math.round((now - this.#deaths[0]!) / 1000)} s`;
+      this.#ready = Promise.reject(new Error(detail));
+      this.#ready.catch(() => {});
+      this.#events?.failed(detail);
+      return;
+    }
+    this.#ready = this.#begin(true);
+    this.#ready.catch((error: Error) => {
+      // Its own death is seen to by the next call of this method.
+      if (!(error instanceof WorkerEnded)) this.#events?.failed(error.message);
+    });
+  }
+
+  #hold(name: string, fd: number): void {
+    this.#release(name);
+    this.#held.set(name, fd);
+  }
+
+  #release(name: string): void {
+    const fd = this.#held.get(name);
+    if (fd === undefined) return;
+    closeSync(fd);
+    this.#held.delete(name);
+  }
+}
+
+interface CallWithFds {
+  readonly message: Call;
+  readonly fds?: readonly number[];
+}
+
+function memoryCall(regions: readonly MemoryRegion[]): CallWithFds {
+  return {
+    message: { call: "setMemory", regions: regions.map(({ fd, ...region }) => region) },
+    fds: regions.map(({ fd }) => fd),
+  };
+}
+
+function channelCall(channel: ChannelDescription | null): CallWithFds {
+  if (channel === null) return { message: { call: "setChannel", channel } };
+  const { fd, stateFd, ...rest } = channel;
+  return { message: { call: "setChannel", channel: rest }, fds: [fd, stateFd] };
+}
+
+function queueCall(start: QueueStart): CallWithFds {
+  const { queue, fds } = encodeQueue(start);
+  return { message: { call: "startQueue", queue }, fds };
+}
