@@ -1,12 +1,21 @@
 import { FormatError, getU53 } from "../../../formats/bytes/index.ts";
-import { BatchForgetIn, ForgetIn, ForgetOne, InterruptIn, Opcode, ReadIn } from "../../../formats/fuse/index.ts";
+import {
+  BatchForgetIn,
+  ForgetIn,
+  ForgetOne,
+  GetxattrIn,
+  GetxattrOut,
+  InterruptIn,
+  Opcode,
+  ReadIn,
+} from "../../../formats/fuse/index.ts";
 import type { FileSystem, Handler } from "../filesystem.ts";
 import { type FuseRequest, IN_ARGS, NO_REPLY, PARKED } from "../request.ts";
 import { FuseSession } from "../session.ts";
 import { decodeBody, decodeHeader } from "./decode.ts";
 import { boundedStatus, EIO, ENOSYS, statusOf } from "./errors.ts";
 import { negotiate } from "./init.ts";
-import { OPERATIONS } from "./operations.ts";
+import { OPERATIONS, type Operation } from "./operations.ts";
 
 export interface ServerOptions {
   /** Memory of the session: SESSION_WORDS of 32 bits, shared by all threads that serve the mount. */
@@ -78,12 +87,12 @@ export class FuseServer {
     if (operation === undefined) return -ENOSYS;
     if (!this.session.isStarted && opcode !== Opcode.INIT) return -EIO;
     decodeBody(request, operation);
-    if (request.outputLimit < operation.replyBytes)
+    if (request.outputLimit < leastReply(request, operation))
       throw new FormatError(
         "ERR_TRUNCATED",
         operation.name,
         0,
-        `there is room for a reply of ${request.outputLimit} bytes, expected at least ${operation.replyBytes}`,
+        `there is room for a reply of ${request.outputLimit} bytes, expected at least ${leastReply(request, operation)}`,
       );
     const handler = this.#handlers[opcode];
     if (handler === undefined) return this.#ownOperation(request, opcode);
@@ -140,6 +149,12 @@ export class FuseServer {
     }
     return -EIO;
   }
+}
+
+/** Bytes without which a successful reply does not fit. An attribute asked for with size 0 is answered with its length. */
+function leastReply(request: FuseRequest, { opcode, replyBytes }: Operation): number {
+  if (opcode !== Opcode.GETXATTR && opcode !== Opcode.LISTXATTR) return replyBytes;
+  return request.in.getUint32(IN_ARGS + GetxattrIn.at.size, true) === 0 ? GetxattrOut.size : 0;
 }
 
 function hasNoReply(opcode: number): boolean {

@@ -33,12 +33,13 @@ const NAMES = [
 /**
  * A message of a random operation: well formed at first, then damaged in some of its parts. About a half stays well formed
  * enough to reach a handler.
- * @param nodes node IDs and file handles that may mean something
+ * @param nodes node IDs that may mean something
+ * @param handles file handles that may
  */
-export function hostileMessage(random: Random, nodes: readonly number[]): HostileMessage {
+export function hostileMessage(random: Random, nodes: readonly number[], handles = nodes): HostileMessage {
   const opcode = random.chance(3) ? random.below(70) : random.of(OPCODES);
   const operation = OPERATIONS[opcode];
-  const args = argumentBytes(random, operation?.argBytes ?? random.below(64), nodes);
+  const args = argumentBytes(random, operation?.argBytes ?? random.below(64), random.chance(70) ? handles : nodes);
   const names = (operation?.names ?? []).map(() =>
     Buffer.from(`${random.of(random.chance(80) ? NAMES.slice(0, 3) : NAMES)}\0`, "latin1"),
   );
@@ -70,7 +71,7 @@ export function hostileMessage(random: Random, nodes: readonly number[]): Hostil
 function argumentBytes(random: Random, length: number, nodes: readonly number[]): Buffer {
   const args = Buffer.alloc(length);
   for (let at = 0; at + 4 <= length; at += 4) {
-    if (random.chance(60)) continue;
+    if (random.chance(85)) continue;
     args.writeUInt32LE(random.chance(50) ? random.of(EDGES) : random.of(nodes) >>> 0, at);
   }
   // Most arguments begin with a handle or a node.

@@ -11,6 +11,7 @@ import { findFuseMount } from "../../device/index.ts";
 import { ENTRY_CASES } from "./entries.ts";
 import { FILE_CASES } from "./files.ts";
 import { PATH_CASES, READ_ONLY_CALLS } from "./paths.ts";
+import { TIME_CASES } from "./times.ts";
 import { type Case, outcome, World } from "./world.ts";
 
 // What POSIX and Linux say of files, tried on the host's file system and on a mount of `blobd passthrough` over it. The
@@ -26,6 +27,7 @@ const DIFFERENCES: Readonly<Record<string, unknown>> = Object.fromEntries(
   ]),
 );
 
+const CASES: readonly Case[] = [...PATH_CASES, ...ENTRY_CASES, ...FILE_CASES, ...TIME_CASES];
 const directory = mkdtempSync(join(tmpdir(), "conformance-"));
 const CLI = fileURLToPath(new URL("../../../cli/main.js", import.meta.url));
 const mounts: string[] = [];
@@ -61,7 +63,7 @@ after(() => {
 
 for (const place of ["host", "mount"])
   describe(`on the ${place === "host" ? "host's file system" : "mount"}`, () => {
-    for (const [index, each] of [...PATH_CASES, ...ENTRY_CASES, ...FILE_CASES].entries())
+    for (const [index, each] of CASES.entries())
       test(each.name, () => {
         const own = join(directory, place, String(index));
         mkdirSync(own);
@@ -88,6 +90,6 @@ describe("on a read-only mount", () => {
 });
 
 test("each listed difference belongs to a case", () => {
-  const names = new Set([...PATH_CASES, ...ENTRY_CASES, ...FILE_CASES].map(({ name }) => name));
+  const names = new Set(CASES.map(({ name }) => name));
   for (const name of Object.keys(DIFFERENCES)) assert.ok(names.has(name), name);
 });

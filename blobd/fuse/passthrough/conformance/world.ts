@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { mknod } from "../../../sys/index.ts";
 
@@ -103,4 +103,13 @@ export interface Case {
   readonly name: string;
   run(world: World): unknown;
   readonly expected: unknown;
+}
+
+/** A file that belongs to Alice. */
+export function alices(w: World, mode = 0o644, content = "content"): string {
+  writeFileSync(w.at("f"), content);
+  chownSync(w.at("f"), ALICE.uid, ALICE.gid);
+  chmodSync(w.at("f"), mode);
+  chmodSync(w.directory, 0o777);
+  return w.at("f");
 }
