@@ -19,6 +19,11 @@ export interface ParkedReply {
   readonly unique: bigint;
   /** Replies with 0 and nothing behind the header, or with a negative error number. To be called once. */
   finish(status: number): void;
+  /**
+   * Replies with data, as to a READ: `fill` writes at most `bytes` (MAX_WRITE_BYTES at most) to an address and returns how many
+   * it wrote, or a negative error number. Absent where the transport cannot. In place of `finish`.
+   */
+  finishRead?(bytes: number, fill: (address: number, bytes: number) => number): void;
 }
 
 /**

@@ -97,6 +97,11 @@ export class ChunkMap {
     }
   }
 
+  /** Of the states, a byte a chunk, for other threads of this process while the map is open. */
+  get statesAddress(): number {
+    return this.#address + STATES_START;
+  }
+
   isPresent(chunk: number): boolean {
     return Atomics.load(this.#states, chunk) === PRESENT;
   }

@@ -30,7 +30,7 @@ export { StoreError, type StoreErrorCode } from "./errors.ts";
 export type { EvictOptions, EvictResult } from "./evict.ts";
 export type { FoundHold, Hold } from "./holds.ts";
 export { PartialBlob } from "./partial-blob.ts";
-export type { PartialSource } from "./partial-source.ts";
+export type { PartialPromise, PartialSource } from "./partial-source.ts";
 export type { PartialInfo, Partials } from "./partials.ts";
 export { defaultStoreRoot } from "./paths.ts";
 export type { PruneOptions, PruneResult } from "./prune.ts";
@@ -42,4 +42,5 @@ export {
   type StoredFile,
   storedFileOf,
 } from "./records.ts";
+export { type SharedBlob, SharedBlobReader } from "./shared-blob.ts";
 export { type BlobOptions, type FoundImage, recordKey, Store, type StoreOptions } from "./store.ts";

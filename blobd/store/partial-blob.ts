@@ -1,9 +1,10 @@
 import { closeSync, constants, fdatasync, openSync, read, write } from "node:fs";
 import { promisify } from "node:util";
 import type { ChunkIndex } from "../../formats/chunk-index/index.ts";
-import { addressOf, allocAligned, PAGE_SIZE, sha256Of } from "../sys/index.ts";
+import { addressOf, allocAligned, type NativeBuffer, PAGE_SIZE, sha256Of } from "../sys/index.ts";
 import type { ChunkMap } from "./chunk-map.ts";
 import { errnoOf, StoreError, storeError } from "./errors.ts";
+import type { SharedBlob } from "./shared-blob.ts";
 
 /**
  * A blob that is filled chunk by chunk, in any order, by any number of threads and processes: a sparse file of its final
@@ -20,8 +21,11 @@ export class PartialBlob {
   readonly #map: ChunkMap;
   readonly #fd: number;
   #isClosed = false;
+  /** Held here, for threads that are given its address. */
+  #sharedOffsets: NativeBuffer | undefined;
   /** Past the page cache; -1 where the file system refuses that. */
   #directFd: number;
+  #directReadFd: number;
 
   constructor(key: string, index: ChunkIndex, path: string, map: ChunkMap) {
     this.key = key;
@@ -33,7 +37,8 @@ export class PartialBlob {
     } catch (error) {
       throw storeError(error, path, "opening");
     }
-    this.#directFd = openDirect(path);
+    this.#directFd = openDirect(path, constants.O_WRONLY);
+    this.#directReadFd = openDirect(path, constants.O_RDONLY);
   }
 
   /** Of the content, in bytes. */
@@ -95,6 +100,18 @@ export class PartialBlob {
     }
   }
 
+  /** The blob for other threads of this process, for as long as it is open here. */
+  get shared(): SharedBlob {
+    return {
+      size: this.size,
+      chunks: this.index.count,
+      fd: this.#fd,
+      directFd: this.#directReadFd,
+      statesAddress: this.#map.statesAddress,
+      offsetsAddress: this.#offsets().address,
+    };
+  }
+
   /**
    * Compares every chunk that is there with its digest, and takes those back that are damaged. Only for the one user there is.
    * @returns how many were damaged
@@ -145,7 +162,19 @@ export class PartialBlob {
     this.#map.close();
     closeSync(this.#fd);
     if (this.#directFd >= 0) closeSync(this.#directFd);
+    if (this.#directReadFd >= 0) closeSync(this.#directReadFd);
     this.#directFd = -1;
+    this.#directReadFd = -1;
+  }
+
+  #offsets(): NativeBuffer {
+    if (this.#sharedOffsets === undefined) {
+      const memory = allocAligned((this.index.count + 1) * 8);
+      for (let chunk = 0; chunk <= this.index.count; chunk++)
+        memory.bytes.writeDoubleLE(chunk === this.index.count ? this.size : this.index.offset(chunk), chunk * 8);
+      this.#sharedOffsets = memory;
+    }
+    return this.#sharedOffsets;
   }
 
   async #write(content: Uint8Array, position: number): Promise<void> {
@@ -175,9 +204,9 @@ async function writeAll(fd: number, content: Uint8Array, position: number, path:
   }
 }
 
-function openDirect(path: string): number {
+function openDirect(path: string, access: number): number {
   try {
-    return openSync(path, constants.O_WRONLY | constants.O_DIRECT);
+    return openSync(path, access | constants.O_DIRECT);
   } catch {
     return -1;
   }

@@ -13,9 +13,21 @@ export interface PartialSource {
   readonly storedEnd: number;
 }
 
+/** What is promised of a blob; the chunk index is known by its digest alone. */
+export interface PartialPromise {
+  readonly contentHex: string;
+  /** sha256 of the chunk index, 64 hex digits. */
+  readonly indexHex: string;
+  readonly storedEnd: number;
+}
+
 /** The name of a blob that is not complete: see Partials. */
-export function keyOf({ contentHex, storedEnd, index }: PartialSource): string {
-  return createHash("sha256").update(`${contentHex} ${storedEnd}\n`).update(index).digest("hex");
+export function keyOf({ contentHex, indexHex, storedEnd }: PartialPromise): string {
+  return createHash("sha256").update(`${contentHex} ${indexHex} ${storedEnd}\n`).digest("hex");
+}
+
+export function promiseOf({ contentHex, index, storedEnd }: PartialSource): PartialPromise {
+  return { contentHex, indexHex: createHash("sha256").update(index).digest("hex"), storedEnd };
 }
 
 /** An index by which a blob can be filled. @throws FormatError */

@@ -21,7 +21,7 @@ import { errnoOf, StoreError, storeError } from "./errors.ts";
 import { hashFile } from "./hash-file.ts";
 import { withFileLock } from "./locks.ts";
 import { PartialBlob } from "./partial-blob.ts";
-import { keyOf, type PartialSource, usableIndex } from "./partial-source.ts";
+import { keyOf, type PartialPromise, type PartialSource, promiseOf, usableIndex } from "./partial-source.ts";
 import { isHex, type StorePaths } from "./paths.ts";
 
 /** What is known of a blob that is not complete. */
@@ -70,12 +70,24 @@ export class Partials {
    */
   async open(source: PartialSource): Promise<PartialBlob | undefined> {
     const index = usableIndex(source.index, source.storedEnd);
-    const key = keyOf(source);
+    const key = keyOf(promiseOf(source));
     return withFileLock(this.#paths.keyLock(key), async () => {
       if ((await this.#blobs.check(source.contentHex, index.size)) === "good") return undefined;
       if (!this.#exists(key)) this.#create(key, source, index);
       return this.#opened(key, index);
     });
+  }
+
+  /** What `open` takes of a blob that has been opened before, so that its chunk index need not be fetched again. */
+  known(promise: PartialPromise): PartialSource | undefined {
+    const { contentHex, storedEnd } = promise;
+    try {
+      const index = readFileSync(this.#paths.partialFile(keyOf(promise), "index"));
+      const source = { contentHex, index, storedEnd };
+      return promiseOf(source).indexHex === promise.indexHex ? source : undefined;
+    } catch {
+      return undefined;
+    }
   }
 
   /** Opens a blob again that is there, without its source. @throws StoreError */
@@ -232,7 +244,7 @@ export class Partials {
     const { contentHex, storedEnd } = this.#subject(key);
     try {
       const index = readFileSync(path);
-      if (keyOf({ contentHex, index, storedEnd }) !== key)
+      if (keyOf(promiseOf({ contentHex, index, storedEnd })) !== key)
         throw new StoreError("ERR_STORE_CORRUPT", path, `${path} has been changed`);
       return usableIndex(index, storedEnd);
     } catch (error) {

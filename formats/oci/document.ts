@@ -69,7 +69,8 @@ export class JsonObject {
     return Object.hasOwn(this.#value, key) ? (this.#value[key] ?? undefined) : undefined;
   }
 
-  #wrong(key: string, expected: string): DocumentError {
+  /** The error for a value of a key, whatever it is. */
+  wrong(key: string, expected: string): DocumentError {
     return new DocumentError(
       "ERR_BAD_VALUE",
       `${this.path}.${key}`,
@@ -79,19 +80,19 @@ export class JsonObject {
 
   string(key: string): string {
     const value = this.optionalString(key);
-    if (value === undefined) throw this.#wrong(key, "a string");
+    if (value === undefined) throw this.wrong(key, "a string");
     return value;
   }
 
   optionalString(key: string): string | undefined {
     const value = this.#get(key);
-    if (value !== undefined && typeof value !== "string") throw this.#wrong(key, "a string");
+    if (value !== undefined && typeof value !== "string") throw this.wrong(key, "a string");
     return value;
   }
 
   optionalBoolean(key: string): boolean | undefined {
     const value = this.#get(key);
-    if (value !== undefined && typeof value !== "boolean") throw this.#wrong(key, "true or false");
+    if (value !== undefined && typeof value !== "boolean") throw this.wrong(key, "true or false");
     return value;
   }
 
@@ -99,7 +100,7 @@ export class JsonObject {
   integer(key: string, max: number): number {
     const value = this.#get(key);
     if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0 || value > max)
-      throw this.#wrong(key, `a whole number from 0 to ${max}`);
+      throw this.wrong(key, `a whole number from 0 to ${max}`);
     return value;
   }
 
@@ -119,8 +120,8 @@ export class JsonObject {
   strings(key: string, maxItems: number): string[] {
     const value = this.#get(key) ?? [];
     if (!Array.isArray(value) || value.length > maxItems)
-      throw this.#wrong(key, `an array of at most ${maxItems} strings`);
-    for (const item of value) if (typeof item !== "string") throw this.#wrong(key, "strings only");
+      throw this.wrong(key, `an array of at most ${maxItems} strings`);
+    for (const item of value) if (typeof item !== "string") throw this.wrong(key, "strings only");
     return value as string[];
   }
 
@@ -130,7 +131,7 @@ export class JsonObject {
     const object = this.optionalObject(key);
     if (object === undefined) return map;
     const keys = object.keys();
-    if (keys.length > maxItems) throw this.#wrong(key, `at most ${maxItems} entries`);
+    if (keys.length > maxItems) throw this.wrong(key, `at most ${maxItems} entries`);
     for (const name of keys) {
       const value = object.optionalString(name);
       if (value !== undefined) map.set(name, value);

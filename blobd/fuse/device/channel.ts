@@ -51,6 +51,8 @@ export class DeviceChannel {
     endingOnPage(OUT_ARGS, OUTPUT_BYTES),
   );
   readonly #poll = new PollSet(1);
+  /** For data of parked requests. */
+  #late: NativeBuffer | null = null;
   #parked = 0;
   #isPolling = false;
 
@@ -124,17 +126,25 @@ export class DeviceChannel {
     const reply = allocAligned(OUT_ARGS);
     this.#parked++;
     let isOwed = true;
+    const answer = (memory: NativeBuffer, length: number, status: number) => {
+      if (!isOwed) throw new Error(`request ${unique} is answered twice`);
+      isOwed = false;
+      this.#parked--;
+      const header = OutHeader.view(memory.bytes);
+      header.len = length;
+      header.error = status;
+      header.unique = unique;
+      this.#send(memory.address, length, 0);
+    };
     return {
       unique,
-      finish: (status: number) => {
-        if (!isOwed) throw new Error(`request ${unique} is answered twice`);
-        isOwed = false;
-        this.#parked--;
-        const header = OutHeader.view(reply.bytes);
-        header.len = OUT_ARGS;
-        header.error = status;
-        header.unique = unique;
-        this.#send(reply.address, OUT_ARGS, 0);
+      finish: (status: number) => answer(reply, OUT_ARGS, status),
+      finishRead: (bytes: number, fill: (address: number, bytes: number) => number) => {
+        // One at a time, and sent at once: one buffer does for all.
+        this.#late ??= endingOnPage(OUT_ARGS, OUT_ARGS + MAX_WRITE_BYTES);
+        const got = fill(this.#late.address + OUT_ARGS, Math.min(bytes, MAX_WRITE_BYTES));
+        if (got < 0) answer(reply, OUT_ARGS, got);
+        else answer(this.#late, OUT_ARGS + got, 0);
       },
     };
   }

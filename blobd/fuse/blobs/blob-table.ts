@@ -1,0 +1,132 @@
+import type { SharedBlob } from "../../store/index.ts";
+
+/** Most blobs that are shown at a time: far more than one host's images have that are not complete. */
+export const MAX_BLOBS = 1024;
+/** A name is 64 hex digits. */
+export const NAME_BYTES = 64;
+
+/** 32-bit words of an entry: these, then the name. */
+const ENTRY_WORDS = 6 + NAME_BYTES / 4;
+const STATE = 0;
+const GENERATION = 1;
+const OPENINGS = 2;
+const CHUNKS = 3;
+const FD = 4;
+const DIRECT_FD = 5;
+/** Numbers of 64 bits of an entry. */
+const ENTRY_NUMBERS = 3;
+const SIZE = 0;
+const STATES_ADDRESS = 1;
+const OFFSETS_ADDRESS = 2;
+const FREE = 0;
+const SHOWN = 1;
+/** About to be taken away: nobody new may open it, who has it open reads on. */
+const CLOSING = 2;
+
+/** Node ID of the directory. */
+export const ROOT_ID = 1;
+
+/**
+ * The blobs that a mount shows, in memory that its threads share: the service adds and removes them, threads look them up.
+ * A place that is used again has another generation, so that a node ID means one blob for ever.
+ */
+export class BlobTable {
+  readonly memory: SharedArrayBuffer;
+  readonly #words: Int32Array;
+  readonly #bytes: Uint8Array;
+  readonly #numbers: Float64Array;
+
+  /** @param memory of another thread's table; new without it */
+  constructor(memory = new SharedArrayBuffer(MAX_BLOBS * (ENTRY_NUMBERS * 8 + ENTRY_WORDS * 4))) {
+    this.memory = memory;
+    this.#numbers = new Float64Array(memory, 0, MAX_BLOBS * ENTRY_NUMBERS);
+    this.#words = new Int32Array(memory, MAX_BLOBS * ENTRY_NUMBERS * 8);
+    this.#bytes = new Uint8Array(memory, MAX_BLOBS * ENTRY_NUMBERS * 8);
+  }
+
+  /** Shows a blob, which stays open until `remove` has succeeded. @returns its place, or -1 when there is no room */
+  add(name: string, blob: SharedBlob): number {
+    for (let index = 0; index < MAX_BLOBS; index++) {
+      if (this.#load(index, STATE) !== FREE || this.#load(index, OPENINGS) !== 0) continue;
+      this.#bytes.set(Buffer.from(name, "latin1"), this.#nameAt(index));
+      this.#numbers.set([blob.size, blob.statesAddress, blob.offsetsAddress], index * ENTRY_NUMBERS);
+      this.#words.set([blob.chunks, blob.fd, blob.directFd], index * ENTRY_WORDS + CHUNKS);
+      Atomics.add(this.#words, index * ENTRY_WORDS + GENERATION, 1);
+      Atomics.store(this.#words, index * ENTRY_WORDS + STATE, SHOWN);
+      return index;
+    }
+    return -1;
+  }
+
+  /** Takes a blob away, unless somebody has it open. @returns whether it is gone */
+  remove(index: number): boolean {
+    // Who opens it now counts itself first and then looks: one of us sees the other.
+    Atomics.store(this.#words, index * ENTRY_WORDS + STATE, CLOSING);
+    const isFree = this.#load(index, OPENINGS) === 0;
+    Atomics.store(this.#words, index * ENTRY_WORDS + STATE, isFree ? FREE : SHOWN);
+    return isFree;
+  }
+
+  /** Counts an opening. @returns false when the blob is not shown any more */
+  open(index: number): boolean {
+    Atomics.add(this.#words, index * ENTRY_WORDS + OPENINGS, 1);
+    if (this.isShown(index)) return true;
+    this.release(index);
+    return false;
+  }
+  release(index: number): void {
+    Atomics.sub(this.#words, index * ENTRY_WORDS + OPENINGS, 1);
+  }
+
+  isShown(index: number): boolean {
+    return this.#load(index, STATE) === SHOWN;
+  }
+  size(index: number): number {
+    return this.#numbers[index * ENTRY_NUMBERS + SIZE]!;
+  }
+  blob(index: number): SharedBlob {
+    const [words, numbers] = [index * ENTRY_WORDS, index * ENTRY_NUMBERS];
+    return {
+      size: this.size(index),
+      chunks: this.#words[words + CHUNKS]!,
+      fd: this.#words[words + FD]!,
+      directFd: this.#words[words + DIRECT_FD]!,
+      statesAddress: this.#numbers[numbers + STATES_ADDRESS]!,
+      offsetsAddress: this.#numbers[numbers + OFFSETS_ADDRESS]!,
+    };
+  }
+  /** A view. */
+  nameBytes(index: number): Uint8Array {
+    const at = this.#nameAt(index);
+    return this.#bytes.subarray(at, at + NAME_BYTES);
+  }
+
+  nodeId(index: number): number {
+    return this.#load(index, GENERATION) * MAX_BLOBS + index + ROOT_ID + 1;
+  }
+  /** The place of a node, or -1 when it is none, or not any more. */
+  indexOf(nodeId: number): number {
+    const index = (nodeId - ROOT_ID - 1) % MAX_BLOBS;
+    const isThere = nodeId > ROOT_ID && this.#load(index, STATE) !== FREE && this.nodeId(index) === nodeId;
+    return isThere ? index : -1;
+  }
+
+  /** The place of the name that lies at `at` of `bytes`, or -1. */
+  find(bytes: Uint8Array, at: number, length: number): number {
+    if (length !== NAME_BYTES) return -1;
+    search: for (let index = 0; index < MAX_BLOBS; index++) {
+      if (!this.isShown(index)) continue;
+      const nameAt = this.#nameAt(index);
+      for (let i = 0; i < NAME_BYTES; i++) if (this.#bytes[nameAt + i] !== bytes[at + i]) continue search;
+      return index;
+    }
+    return -1;
+  }
+
+  #load(index: number, word: number): number {
+    return Atomics.load(this.#words, index * ENTRY_WORDS + word);
+  }
+  #nameAt(index: number): number {
+    return (index * ENTRY_WORDS + DIRECT_FD + 1) * 4;
+  }
+}

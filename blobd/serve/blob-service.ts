@@ -1,0 +1,280 @@
+import { statSync } from "node:fs";
+import { constants } from "node:os";
+import { join } from "node:path";
+import { digestHex, type ErofsLayer } from "../../formats/oci/index.ts";
+import { ChunkFetcher, type FetchOptions, fetchChunkIndex, Line, registrySource } from "../fetch/index.ts";
+import { BlobTable, Tickets } from "../fuse/blobs/index.ts";
+import { FuseMount } from "../fuse/device/index.ts";
+import { type Endpoint, type Environment, type RetryPolicy, SourceError } from "../registry/index.ts";
+import { type PartialBlob, type PartialSource, Store, type StoredFile, StoreError } from "../store/index.ts";
+
+const BLOCK_BYTES = 4096;
+const { EIO, ENOSPC } = constants.errno;
+
+export interface ServiceOptions {
+  readonly storeRoot: string;
+  /** Where blobs that are not complete are shown. */
+  readonly mountPoint: string;
+  /** That serve the mount. */
+  readonly threads: number;
+  readonly fetch: FetchOptions;
+  readonly retry: RetryPolicy;
+  readonly env: Environment;
+  readonly log: (line: string) => void;
+}
+
+/** Where a blob comes from. */
+export interface BlobOrigin {
+  readonly endpoints: readonly Endpoint[];
+  readonly repository: string;
+}
+
+/** A blob as a file, for as long as it is not released. */
+export interface Served {
+  readonly path: string;
+  readonly isComplete: boolean;
+  release(): void;
+}
+
+/** A blob that the mount shows. */
+interface Shown {
+  readonly key: string;
+  readonly index: number;
+  readonly fetcher: ChunkFetcher;
+  readonly path: string;
+  uses: number;
+}
+
+/** How often blobs that nobody uses are looked at for being closed, in ms. */
+const SWEEP_MS = 1000;
+
+/**
+ * Serves the blobs of a store to this host: complete ones by their own path, others through a mount, fetched as they are
+ * read. One for a store: its mount's files are what guests share their memory by.
+ */
+export class BlobService {
+  readonly #options: ServiceOptions;
+  readonly #table: BlobTable;
+  readonly #tickets: Tickets;
+  readonly #mount: FuseMount;
+  readonly #lines = new Map<string, Line>();
+  /** By key. */
+  readonly #shown = new Map<string, Shown>();
+  /** By place in the table. */
+  readonly #places = new Map<number, Shown>();
+  readonly #sweep: NodeJS.Timeout;
+  readonly #closing = new AbortController();
+  #opening: Promise<unknown> = Promise.resolve();
+
+  /** @throws SysError when it cannot be mounted */
+  static async start(options: ServiceOptions): Promise<BlobService> {
+    const table = new BlobTable();
+    const tickets = new Tickets();
+    const mount = await FuseMount.start({
+      target: options.mountPoint,
+      source: options.storeRoot,
+      subtype: "blobd",
+      readOnly: true,
+      threads: options.threads,
+      log: options.log,
+      fileSystem: {
+        module: new URL("./open-blobs.js", import.meta.url).href,
+        open: "openBlobFileSystem",
+        args: [table.memory, tickets.memory],
+      },
+    });
+    return new BlobService(options, table, tickets, mount);
+  }
+
+  private constructor(options: ServiceOptions, table: BlobTable, tickets: Tickets, mount: FuseMount) {
+    this.#options = options;
+    this.#table = table;
+    this.#tickets = tickets;
+    this.#mount = mount;
+    this.#sweep = setInterval(() => this.#closeUnused(), SWEEP_MS);
+    void this.#answerTickets();
+  }
+
+  /** Resolves when the mount is gone. */
+  get done(): Promise<void> {
+    return this.#mount.done;
+  }
+
+  /** How many blobs are shown. */
+  get shown(): number {
+    return this.#shown.size;
+  }
+
+  /** What has been fetched, by all blobs that are shown. */
+  get fetched(): { chunks: number; storedBytes: number } {
+    const all = [...this.#shown.values()].map(({ fetcher }) => fetcher.counts);
+    return {
+      chunks: all.reduce((sum, { chunks }) => sum + chunks, 0),
+      storedBytes: all.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
+    };
+  }
+
+  /**
+   * A blob as a file.
+   * @param isWhole all of it has to be there
+   * @throws SourceError, FetchError, StoreError, FormatError
+   */
+  async serve(origin: BlobOrigin, layer: ErofsLayer, isWhole: boolean): Promise<Served> {
+    const shown = await this.#inTurn(() => this.#show(origin, layer));
+    if (typeof shown === "string") return { path: shown, isComplete: true, release: () => {} };
+    shown.uses++;
+    const release = () => {
+      shown.uses--;
+    };
+    if (!isWhole) return { path: shown.path, isComplete: false, release };
+    try {
+      await shown.fetcher.fetchAll();
+      if ((await this.#complete(shown.fetcher.partial)) === "mismatch")
+        throw new SourceError(
+          "ERR_DIGEST",
+          `layer ${layer.descriptor.digest}: its content does not have the digest ${layer.contentDigest} that the image names`,
+        );
+      return { path: await this.#storePath(shown.fetcher.partial.contentHex), isComplete: true, release: () => {} };
+    } finally {
+      release();
+    }
+  }
+
+  /** Takes the mount away, whoever uses it, and gives all blobs up. */
+  async close(): Promise<void> {
+    clearInterval(this.#sweep);
+    this.#closing.abort(new Error("the service is closed"));
+    this.#tickets.ring();
+    await Promise.all([...this.#shown.values()].map(({ fetcher }) => fetcher.close()));
+    await this.#mount.unmount("abort");
+  }
+
+  /** One after the other: two clients that want one blob must not open it twice. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#opening.then(work);
+    this.#opening = result.catch(() => {});
+    return result;
+  }
+
+  /** The blob shown, or the path of the complete one. */
+  async #show(origin: BlobOrigin, layer: ErofsLayer): Promise<Shown | string> {
+    const contentHex = digestHex(layer.contentDigest);
+    const store = await Store.open(this.#options.storeRoot);
+    try {
+      const path = store.blobPath(contentHex);
+      const size = statSync(path, { throwIfNoEntry: false })?.size;
+      if (size !== undefined && (await store.checkBlob(fileOf(contentHex, size))) === "good") return path;
+      const { env, fetch, retry } = this.#options;
+      const connection = { env, stallMs: fetch.stallMs };
+      const sourcesOf = (digest: ErofsLayer["descriptor"]["digest"]) =>
+        origin.endpoints.map((endpoint) => registrySource(endpoint, origin.repository, digest, connection));
+      const holder = layer.chunkIndex?.blob ?? layer.descriptor.digest;
+      const source =
+        knownSource(store, layer) ?? (await fetchChunkIndex(layer, sourcesOf(holder), retry, this.#closing.signal));
+      if (source === undefined)
+        throw new SourceError("ERR_UNSUPPORTED", `layer ${layer.descriptor.digest} has no chunk index to fetch it by`);
+      const partial = await store.partials.open(source);
+      if (partial === undefined) return path;
+      const known = this.#shown.get(partial.key);
+      if (known !== undefined) {
+        partial.close();
+        return known;
+      }
+      return this.#add(partial, sourcesOf(layer.descriptor.digest), this.#lineTo(origin));
+    } finally {
+      store.close();
+    }
+  }
+
+  #add(partial: PartialBlob, sources: ConstructorParameters<typeof ChunkFetcher>[1], line: Line): Shown {
+    const index = this.#table.add(partial.key, partial.shared);
+    if (index < 0) {
+      partial.close();
+      throw new StoreError("ERR_STORE_LIMIT", partial.path, "too many blobs are served at a time");
+    }
+    const fetcher = new ChunkFetcher(partial, sources, line, {
+      onWhole: () => {
+        this.#complete(partial).catch((error: Error) => this.#options.log(error.message));
+      },
+    });
+    const shown = { key: partial.key, index, fetcher, path: join(this.#mount.target, partial.key), uses: 0 };
+    this.#shown.set(partial.key, shown);
+    this.#places.set(index, shown);
+    return shown;
+  }
+
+  /** Registries are told apart by the last of their endpoints: the others are mirrors of it. */
+  #lineTo({ endpoints }: BlobOrigin): Line {
+    const key = endpoints.at(-1)?.origin ?? "";
+    let line = this.#lines.get(key);
+    if (line === undefined) {
+      line = new Line(this.#options.fetch);
+      this.#lines.set(key, line);
+    }
+    return line;
+  }
+
+  async #complete(partial: PartialBlob): Promise<"named" | "mismatch"> {
+    const store = await Store.open(this.#options.storeRoot);
+    try {
+      return await store.partials.complete(partial);
+    } finally {
+      store.close();
+    }
+  }
+
+  async #storePath(contentHex: string): Promise<string> {
+    const store = await Store.open(this.#options.storeRoot);
+    store.close();
+    return store.blobPath(contentHex);
+  }
+
+  /** Fetches what readers of the mount wait for. */
+  async #answerTickets(): Promise<void> {
+    while (!this.#closing.signal.aborted) {
+      const { rings } = this.#tickets;
+      for (const { ticket, blob, offset, bytes } of this.#tickets.take()) {
+        const shown = this.#places.get(blob);
+        if (shown === undefined) this.#tickets.settle(ticket, EIO);
+        else
+          shown.fetcher.ensure(offset, bytes).then(
+            () => this.#tickets.settle(ticket),
+            (error: unknown) => {
+              this.#options.log((error as Error).message);
+              this.#tickets.settle(ticket, errnoOf(error));
+            },
+          );
+      }
+      await this.#tickets.waitForRing(rings);
+    }
+  }
+
+  #closeUnused(): void {
+    for (const shown of this.#shown.values()) {
+      if (shown.uses > 0 || !this.#table.remove(shown.index)) continue;
+      this.#shown.delete(shown.key);
+      this.#places.delete(shown.index);
+      void shown.fetcher.close();
+    }
+  }
+}
+
+function fileOf(digestHex: string, size: number): StoredFile {
+  return { digestHex, size, blocks: size / BLOCK_BYTES };
+}
+
+/** The chunk index as the store has it from before: then nothing of a blob that is there needs the network. */
+function knownSource(store: Store, layer: ErofsLayer): PartialSource | undefined {
+  const location = layer.chunkIndex;
+  if (location?.digest === undefined) return undefined;
+  return store.partials.known({
+    contentHex: digestHex(layer.contentDigest),
+    indexHex: digestHex(location.digest),
+    storedEnd: location.framed ? location.start : layer.descriptor.size,
+  });
+}
+
+/** What a guest's read fails with. */
+function errnoOf(error: unknown): number {
+  return error instanceof StoreError && error.code === "ERR_STORE_FULL" ? ENOSPC : EIO;
+}

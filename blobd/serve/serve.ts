@@ -1,0 +1,89 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { DEFAULT_FETCH, type FetchOptions } from "../fetch/index.ts";
+import { DEFAULT_RETRY, type Environment } from "../registry/index.ts";
+import { Store } from "../store/index.ts";
+import { BlobService } from "./blob-service.ts";
+import { ControlSocket } from "./control-socket.ts";
+
+export interface ServeOptions {
+  readonly storeRoot: string;
+  /** Default: `serve` in the store. */
+  readonly mountPoint?: string;
+  /** Default: `blobd.sock` in the store. */
+  readonly socketPath?: string;
+  readonly fetch?: Partial<FetchOptions>;
+  /** Ends when nobody has used it for so long, in ms; never without it. */
+  readonly idleMs?: number;
+  readonly env?: Environment;
+  readonly log: (line: string) => void;
+}
+
+/** A service that runs. */
+export interface Serving {
+  readonly socketPath: string;
+  readonly mountPoint: string;
+  readonly service: BlobService;
+  /** Resolves when it has ended, by itself or by `stop`. */
+  readonly done: Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Threads that serve the mount: a read that has to wait holds none up. */
+const THREADS = 2;
+
+/**
+ * Serves a store's blobs on this host until it is stopped, or idle.
+ * @throws Error when another one serves there; SysError when it cannot be mounted
+ */
+export async function startServing(options: ServeOptions): Promise<Serving> {
+  const { storeRoot, log } = options;
+  // Makes the store when there is none.
+  (await Store.open(storeRoot)).close();
+  const mountPoint = options.mountPoint ?? join(storeRoot, "serve");
+  const socketPath = options.socketPath ?? join(storeRoot, "blobd.sock");
+  if (options.mountPoint === undefined) makeMountPoint(mountPoint);
+  const service = await BlobService.start({
+    storeRoot,
+    mountPoint,
+    threads: THREADS,
+    fetch: { ...DEFAULT_FETCH, ...options.fetch },
+    retry: DEFAULT_RETRY,
+    env: options.env ?? process.env,
+    log,
+  });
+  let control: ControlSocket;
+  try {
+    control = await ControlSocket.listen(socketPath, service, log);
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
+  let idle: NodeJS.Timeout | undefined;
+  const stop = async () => {
+    clearInterval(idle);
+    control.close();
+    await service.close();
+  };
+  if (options.idleMs !== undefined) {
+    const { idleMs } = options;
+    let usedMs = performance.now();
+    idle = setInterval(() => {
+      if (control.clients > 0 || service.shown > 0) usedMs = performance.now();
+      else if (performance.now() - usedMs > idleMs) void stop();
+    }, IDLE_LOOK_MS);
+  }
+  return { socketPath, mountPoint, service, done: service.done, stop };
+}
+
+const IDLE_LOOK_MS = 1000;
+
+function makeMountPoint(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // ENOTCONN: a mount whose server was killed is still there; it goes when we mount.
+    if (code !== "EEXIST" && code !== "ENOTCONN") throw error;
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * What a client and `blobd serve` say to each other over its socket: one line of JSON each. A connection is a lease: the
+ * blobs it asked for stay with it, and are let go when it ends, however it ends.
+ *
+ *     → {"version":1,"serve":{"origins":[…],"repository":"app","blobs":[{"layer":{…},"whole":false}, …]}}
+ *     ← {"blobs":[{"path":"/run/…/KEY","complete":false}, …]}        or {"error":"…","code":"ERR_…"}
+ */
+import { type Digest, type ErofsLayer, isDigest, JsonObject, MAX_BLOB_BYTES } from "../oci/index.ts";
+
+export const CONTROL_VERSION = 1;
+/** Longest message, in bytes. */
+export const MAX_CONTROL_BYTES = 4 << 20;
+/** Blobs of one request: an image has at most 1024 layers. */
+const MAX_BLOBS = 1025;
+const MAX_ENDPOINTS = 17;
+
+/** A server of a registry: see blobd/registry. */
+export interface ControlEndpoint {
+  readonly origin: string;
+  readonly host: string;
+  readonly prefix: string;
+  readonly ca?: string;
+}
+
+/** A blob that is wanted. */
+export interface ControlBlob {
+  readonly layer: ErofsLayer;
+  /** All of it has to be there before the answer. */
+  readonly isWhole: boolean;
+}
+
+export interface ServeRequest {
+  readonly endpoints: readonly ControlEndpoint[];
+  readonly repository: string;
+  readonly blobs: readonly ControlBlob[];
+}
+
+export interface ServedBlob {
+  /** A file of the content's size. */
+  readonly path: string;
+  /** It is a file of the store, of which nothing has to be fetched. */
+  readonly isComplete: boolean;
+}
+
+/** A request as a line. */
+export function formatServeRequest({ endpoints, repository, blobs }: ServeRequest): string {
+  const layers = blobs.map(({ layer, isWhole }) => ({
+    isWhole,
+    digest: layer.descriptor.digest,
+    size: layer.descriptor.size,
+    mediaType: layer.descriptor.mediaType,
+    compression: layer.compression,
+    contentDigest: layer.contentDigest,
+    ...(layer.chunkIndex && { chunkIndex: layer.chunkIndex }),
+  }));
+  return `${JSON.stringify({ version: CONTROL_VERSION, serve: { endpoints, repository, blobs: layers } })}\n`;
+}
+
+/** @throws DocumentError */
+export function parseServeRequest(line: Uint8Array): ServeRequest {
+  const message = JsonObject.parse(line, "message", MAX_CONTROL_BYTES);
+  message.integer("version", CONTROL_VERSION);
+  const serve = message.object("serve");
+  return {
+    repository: serve.string("repository"),
+    endpoints: serve.objects("endpoints", MAX_ENDPOINTS).map((endpoint) => {
+      const ca = endpoint.optionalString("ca");
+      return {
+        origin: endpoint.string("origin"),
+        host: endpoint.string("host"),
+        prefix: endpoint.optionalString("prefix") ?? "",
+        ...(ca !== undefined && { ca }),
+      };
+    }),
+    blobs: serve.objects("blobs", MAX_BLOBS).map(controlBlob),
+  };
+}
+
+function controlBlob(json: JsonObject): ControlBlob {
+  const index = json.optionalObject("chunkIndex");
+  const descriptor = {
+    mediaType: json.string("mediaType"),
+    digest: digestField(json, "digest"),
+    size: json.integer("size", MAX_BLOB_BYTES),
+    urls: [],
+    annotations: new Map(),
+  };
+  const indexDigest = index?.has("digest") ? digestField(index, "digest") : undefined;
+  const chunkIndex = index && {
+    blob: digestField(index, "blob"),
+    start: index.integer("start", MAX_BLOB_BYTES),
+    end: index.integer("end", MAX_BLOB_BYTES),
+    framed: index.optionalBoolean("framed") ?? false,
+    digest: indexDigest,
+  };
+  return {
+    isWhole: json.optionalBoolean("isWhole") ?? false,
+    layer: {
+      descriptor,
+      compression: json.string("compression") === "zstd" ? "zstd" : "none",
+      contentDigest: digestField(json, "contentDigest"),
+      chunkIndex,
+    },
+  };
+}
+
+function digestField(json: JsonObject, key: string): Digest {
+  const text = json.string(key);
+  if (isDigest(text)) return text;
+  throw json.wrong(key, "a sha256 digest");
+}
+
+/** An answer as a line. */
+export function formatServed(blobs: readonly ServedBlob[]): string {
+  return `${JSON.stringify({ blobs })}\n`;
+}
+export function formatControlError(code: string, error: string): string {
+  return `${JSON.stringify({ code, error })}\n`;
+}
+
+/** @throws DocumentError */
+export function parseServed(
+  line: Uint8Array,
+): readonly ServedBlob[] | { readonly code: string; readonly error: string } {
+  const message = JsonObject.parse(line, "answer", MAX_CONTROL_BYTES);
+  if (message.has("error")) return { code: message.optionalString("code") ?? "", error: message.string("error") };
+  return message.objects("blobs", MAX_BLOBS).map((blob) => ({
+    path: blob.string("path"),
+    isComplete: blob.optionalBoolean("isComplete") ?? false,
+  }));
+}
