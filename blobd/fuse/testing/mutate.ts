@@ -1,5 +1,5 @@
 import type { Random } from "../../../formats/bytes/testing.ts";
-import { InHeader, Opcode } from "../../../formats/fuse/index.ts";
+import { CopyFileRangeIn, FallocateIn, InHeader, Opcode } from "../../../formats/fuse/index.ts";
 import { IN_ARGS, OPERATIONS } from "../index.ts";
 
 /** A FUSE message that a hostile guest might send. */
@@ -59,6 +59,7 @@ export function hostileMessage(random: Random, nodes: readonly number[], handles
   header.gid = random.of([0, 1000, 0xffffffff]);
   header.totalExtlen = random.chance(5) ? random.below(100) : 0;
   if (random.chance(30)) damage(random, input);
+  spareDisk(input);
   const isCut = random.chance(10);
   return {
     opcode: input.readUInt32LE(InHeader.at.opcode),
@@ -85,6 +86,21 @@ function fixSizes(opcode: number, input: Buffer, args: number, rest: number, dat
   if (opcode === Opcode.WRITE && args >= 20) input.writeUInt32LE(data, IN_ARGS + 16);
   if (opcode === Opcode.SETXATTR && args >= 4) input.writeUInt32LE(rest, IN_ARGS);
   if ((opcode === Opcode.READ || opcode === Opcode.READDIR) && args >= 20) input.writeUInt32LE(4096, IN_ARGS + 16);
+}
+
+/** Most bytes that a message may have allocated or copied. Sizes are tried to their ends, but the disk is not filled. */
+const MAX_ALLOCATED_BYTES = 1 << 20;
+
+function spareDisk(input: Buffer): void {
+  const opcode = input.readUInt32LE(InHeader.at.opcode);
+  const isCopy = opcode === Opcode.COPY_FILE_RANGE || opcode === Opcode.COPY_FILE_RANGE_64;
+  if (!isCopy && opcode !== Opcode.FALLOCATE) return;
+  const at = IN_ARGS + (isCopy ? CopyFileRangeIn.at.len : FallocateIn.at.length);
+  if (at + 8 > input.length) return;
+  const isRefused = input.readUInt32LE(at + 4) > 0x1fffff; // From 2^53 on.
+  if (isRefused) return;
+  input.writeUInt32LE(input.readUInt32LE(at) % MAX_ALLOCATED_BYTES, at);
+  input.writeUInt32LE(0, at + 4);
 }
 
 function damage(random: Random, input: Buffer): void {
