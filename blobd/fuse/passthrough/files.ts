@@ -42,8 +42,12 @@ export class Files {
 
   /** With the mutex held. @returns 0 when there is no room */
   #enter(kind: number, fd: number, nodeId: number, flags: number, ownerLow: number, ownerHigh: number): number {
+    if (!this.#state.countDescriptor()) return 0;
     const slot = this.#table.allocate();
-    if (slot === 0) return 0;
+    if (slot === 0) {
+      this.#state.uncountDescriptor();
+      return 0;
+    }
     const at = this.#table.at(slot);
     const words = this.#words;
     words[at + File.fd] = fd;
@@ -165,6 +169,7 @@ export class Files {
     if (this.#words[at + File.kind] === FileKind.LOCK) this.#state.owners(-1);
     if (fd >= 0) this.#calls.close(fd);
     this.#state.mutex.lock();
+    this.#state.uncountDescriptor();
     this.#table.recycle(slot);
     this.#state.mutex.unlock();
   }

@@ -105,12 +105,12 @@ export class Nodes {
     mutex.lock();
     let slot = this.#find(device, inoLow, inoHigh, fd < 0);
     let spare = fd;
-    if (slot === 0) {
+    if (slot === 0 && (fd < 0 || this.#state.countDescriptor())) {
       slot = this.#table.allocate();
       if (slot !== 0) {
         this.#fill(slot, device, inoLow, inoHigh, mode, fd);
         spare = -1;
-      }
+      } else if (fd >= 0) this.#state.uncountDescriptor();
     }
     if (slot !== 0) this.#countLookup(slot);
     mutex.unlock();
@@ -307,6 +307,7 @@ export class Nodes {
     const fd = Atomics.exchange(this.#words, at + Node.fd, -1);
     if (fd >= 0) this.#calls.close(fd);
     this.#state.mutex.lock();
+    if ((this.#words[at + Node.info]! & BY_HANDLE) === 0) this.#state.uncountDescriptor();
     this.#table.recycle(slot);
     this.#state.mutex.unlock();
   }
@@ -314,9 +315,11 @@ export class Nodes {
   /**
    * After a restart, before other threads look: descriptors are gone, and with them the nodes that had nothing else.
    * @param rootFd the root's new descriptor
+   * @returns how many nodes count as held by one
    */
-  recover(rootFd: number): void {
+  recover(rootFd: number): number {
     const words = this.#words;
+    let byDescriptor = 0;
     this.#table.recover();
     for (let bucket = 0; bucket < this.#state.buckets; bucket++) words[this.#state.bucketAt(bucket)] = 0;
     for (let place = 0; place < FD_RING; place++) words[this.#state.ringAt(place)] = 0;
@@ -324,8 +327,10 @@ export class Nodes {
       if (!this.#table.isLive(slot)) continue;
       const at = this.#table.at(slot);
       words[at + Node.fd] = slot === ROOT_SLOT ? rootFd : -1;
+      if ((words[at + Node.info]! & BY_HANDLE) === 0) byDescriptor++;
       this.#link(slot);
     }
+    return byDescriptor;
   }
 }
 

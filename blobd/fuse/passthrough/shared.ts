@@ -30,7 +30,7 @@ export interface Inheritance {
  */
 export function createPassthroughShared(config: PassthroughConfig, inherited?: Inheritance): Entrance {
   const settings = settingsOf(config);
-  raiseFileLimit();
+  const limit = raiseFileLimit();
   const { maxNodes, maxFiles } = settings;
   const mountFd = openSync(config.source, O_RDONLY | O_DIRECTORY);
   const memory =
@@ -38,8 +38,8 @@ export function createPassthroughShared(config: PassthroughConfig, inherited?: I
   const entrance = { memory, mountFd, procFd: openSync("/proc/self/fd", O_PATH | O_DIRECTORY) };
   const volume = new Volume(settings, entrance, new Caller(settings), undefined);
   try {
-    if (inherited === undefined) start(volume, config.source, settings, mountFd);
-    else goOn(volume, config.source, inherited, mountFd);
+    if (inherited === undefined) start(volume, config.source, settings, mountFd, limit);
+    else goOn(volume, config.source, inherited, mountFd, limit);
   } catch (error) {
     closeSync(mountFd);
     closeSync(entrance.procFd);
@@ -48,9 +48,17 @@ export function createPassthroughShared(config: PassthroughConfig, inherited?: I
   return entrance;
 }
 
-function start({ nodes, devices, proc, stat }: Volume, source: string, settings: Settings, mountFd: number): void {
+function start(
+  { state, nodes, devices, proc, stat }: Volume,
+  source: string,
+  settings: Settings,
+  mountFd: number,
+  limit: number,
+): void {
   check(fileCalls().statx(mountFd, proc.empty, AT_EMPTY_PATH, STATX_MASK, stat.address), "statx", source);
   const { mode, inoLow, inoHigh } = stat;
+  // The root is one.
+  state.setDescriptors(1, limit);
   devices.set(ROOT_DEVICE, mountFd);
   if (settings.handles === "always" && !devices.usesHandles(ROOT_DEVICE))
     throw new SysError(
@@ -63,13 +71,13 @@ function start({ nodes, devices, proc, stat }: Volume, source: string, settings:
   nodes.addRoot(ROOT_DEVICE, inoLow, inoHigh, mode, check(proc.reopen(mountFd, O_PATH), "open", source));
 }
 
-function goOn(volume: Volume, source: string, inherited: Inheritance, mountFd: number): void {
+function goOn(volume: Volume, source: string, inherited: Inheritance, mountFd: number, limit: number): void {
   const { state, nodes, devices, files, proc, stat } = volume;
   state.mutex.reset();
   check(fileCalls().statx(mountFd, proc.empty, AT_EMPTY_PATH, STATX_MASK, stat.address), "statx", source);
   if (!nodes.isRoot(stat.inoLow, stat.inoHigh) || !devices.recover(mountFd))
     throw new RangeError(`${source} is not the directory that was served before`);
-  nodes.recover(check(proc.reopen(mountFd, O_PATH), "open", source));
+  const held = nodes.recover(check(proc.reopen(mountFd, O_PATH), "open", source));
   files.recover((kind, fh, nodeId, flags) => {
     const kept = inherited.files?.get(fh);
     if (kept !== undefined) return kept;
@@ -79,6 +87,7 @@ function goOn(volume: Volume, source: string, inherited: Inheritance, mountFd: n
     nodes.unpin(slot);
     return fd;
   });
+  state.setDescriptors(held + files.count, limit);
 }
 
 /** Ends it all, when no thread uses it any more: every descriptor is closed, and the memory given back. */

@@ -31,6 +31,9 @@ const Head = {
   ringHand: 16,
   interrupt: 17,
   owners: 18,
+  descriptors: 19,
+  descriptorLimit: 20,
+  ringSize: 21,
 } as const;
 const DEVICES_AT = PAGE_WORDS;
 export const DEVICE_WORDS = 8;
@@ -39,6 +42,7 @@ const INTERRUPTS_AT = DEVICES_AT + MAX_DEVICES * DEVICE_WORDS;
 export const INTERRUPTS = 512;
 const RING_AT = INTERRUPTS_AT + 2 * INTERRUPTS;
 export const FD_RING = 2048;
+const RESERVED_DESCRIPTORS = 2048;
 const BUCKETS_AT = RING_AT + FD_RING;
 
 /** Words of a node behind a slot's own. The last six hold its file handle. */
@@ -149,7 +153,7 @@ export class State {
   /** Takes the ring's next place. With the mutex held. */
   nextRing(): number {
     const hand = this.words[Head.ringHand]!;
-    this.words[Head.ringHand] = (hand + 1) % FD_RING;
+    this.words[Head.ringHand] = (hand + 1) % this.words[Head.ringSize]!;
     return hand;
   }
   interruptAt(index: number): number {
@@ -158,6 +162,34 @@ export class State {
   nextInterrupt(): number {
     return (Atomics.add(this.words, Head.interrupt, 1) >>> 0) % INTERRUPTS;
   }
+  /**
+   * Counts descriptors that the other side has the daemon hold: open files, and nodes held by one. With the mutex held.
+   * @returns false when there would be too many
+   */
+  countDescriptor(): boolean {
+    const { words } = this;
+    if (words[Head.descriptors]! >= words[Head.descriptorLimit]!) return false;
+    words[Head.descriptors]!++;
+    return true;
+  }
+  uncountDescriptor(): void {
+    this.words[Head.descriptors]!--;
+  }
+  /**
+   * Divides what the process may open.
+   * @param count descriptors that are held already
+   * @param limit the process's limit
+   */
+  setDescriptors(count: number, limit: number): void {
+    // A quarter of a small limit is kept for nodes used last, and one for what is not the other side's: sockets, queues,
+    // mapped files, what is open for the time of a call.
+    const ring = Math.min(FD_RING, limit >>> 2);
+    this.words[Head.ringSize] = ring;
+    this.words[Head.ringHand] = 0;
+    this.words[Head.descriptors] = count;
+    this.words[Head.descriptorLimit] = limit - ring - Math.min(RESERVED_DESCRIPTORS, limit >>> 2);
+  }
+
   /** Adds to the number of lock owners. @returns what it was */
   owners(change: number): number {
     return Atomics.add(this.words, Head.owners, change);
