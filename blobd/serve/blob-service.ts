@@ -146,7 +146,8 @@ export class BlobService {
     this.#closing.abort(new Error("the service is closed"));
     this.#tickets.ring();
     await Promise.all([...this.#shown.values()].map(({ fetcher }) => fetcher.close()));
-    await this.#mount.unmount("abort");
+    // Not a mere unmount: where somebody has copied the mount into a mount namespace of its own, it would live on there.
+    await this.#mount.abort();
   }
 
   /** One after the other: two clients that want one blob must not open it twice. */
