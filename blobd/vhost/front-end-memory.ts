@@ -117,7 +117,7 @@ export class FrontEndMemory {
     const known = this.#window?.guestAddress;
     // The same range at several places leaves several answers; the one that is known already is preferred.
     const base = bases.find((candidate) => candidate === known) ?? bases[0];
-    if (base !== undefined) this.#window = { guestAddress: base, bytes: this.#windowBytes };
+    if (base !== undefined && base !== known) this.#window = { guestAddress: base, bytes: this.#windowBytes };
   }
 }
 

@@ -1,5 +1,5 @@
 import { closeSync } from "node:fs";
-import { duplicate, eventFd, replaceDescriptor } from "../sys/index.ts";
+import { duplicate, eventFd, replaceDescriptor, signalEvent } from "../sys/index.ts";
 import type {
   ChannelDescription,
   DataPlane,
@@ -83,6 +83,8 @@ export class LocalDataPlane implements DataPlane {
     const fd = callFd < 0 ? eventFd() : callFd;
     replaceDescriptor(thread.callFd, fd);
     if (callFd < 0) closeSync(fd);
+    // The last notification may have gone to the old one, and nobody may have looked there.
+    else signalEvent(callFd);
   }
 
   async stopQueue(index: number): Promise<number> {

@@ -253,10 +253,10 @@ export class Session {
   }
 
   #getConfig(payload: Uint8Array): Uint8Array {
-    const { offset, size } = this.#configRange(payload);
+    const { start, size } = this.#configRange(payload);
     const reply = new Uint8Array(ConfigSpace.size + size);
     reply.set(payload.subarray(0, ConfigSpace.size));
-    reply.set(this.#context.device.config.subarray(offset, offset + size), ConfigSpace.size);
+    reply.set(this.#context.device.config.subarray(start, start + size), ConfigSpace.size);
     return reply;
   }
 
@@ -267,11 +267,11 @@ export class Session {
     return needsReply && this.#has(ProtocolFeature.REPLY_ACK) ? u64(isMigration ? 0n : 1n) : null;
   }
 
-  #configRange(payload: Uint8Array): { offset: number; size: number } {
-    const { offset, size } = ConfigSpace.view(payload);
-    if (offset + size > MAX_CONFIG_BYTES || payload.length !== ConfigSpace.size + size)
-      throw bad("vhost_user_config.size", ConfigSpace.at.size, `found ${size} bytes at ${offset} in ${payload.length}`);
-    return { offset, size };
+  #configRange(payload: Uint8Array): { start: number; size: number } {
+    const { start, size } = ConfigSpace.view(payload);
+    if (start + size > MAX_CONFIG_BYTES || payload.length !== ConfigSpace.size + size)
+      throw bad("vhost_user_config.size", ConfigSpace.at.size, `found ${size} bytes at ${start} in ${payload.length}`);
+    return { start, size };
   }
 
   #getInflight(payload: Uint8Array): Uint8Array {

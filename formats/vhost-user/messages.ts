@@ -37,8 +37,8 @@ export const RegionDescription = struct("vhost_user_memory_region", 32, {
 /** ADD_MEM_REG and REM_MEM_REG: a RegionDescription follows. */
 export const SINGLE_REGION_AT = 8;
 
-/** GET_CONFIG and SET_CONFIG: `size` bytes follow. */
-export const ConfigSpace = struct("vhost_user_config", 12, { offset: "u32", size: "u32", flags: "u32" });
+/** GET_CONFIG and SET_CONFIG: `size` bytes follow, of those from `start` on. */
+export const ConfigSpace = struct("vhost_user_config", 12, { start: "u32", size: "u32", flags: "u32" });
 /** `ConfigSpace.flags`: for live migration. */
 export const CONFIG_MIGRATION = 1;
 
