@@ -91,3 +91,35 @@ test("names made and removed by several programs at once: whoever is first wins,
   );
   assert.deepEqual(readdirSync(source), []);
 });
+
+for (const [name, config] of Object.entries({
+  "cache auto": {},
+  "cache never": { cache: "never" },
+  writeback: { cache: "always", writeback: true },
+  "direct I/O": { directIo: true },
+} satisfies Record<string, Partial<PassthroughConfig>>))
+  test(`fio writes at random places and verifies, by several engines: ${name}`, async (t) => {
+    const { target } = await mounted(t, config, 2);
+    const engines = ["psync --direct=0", "psync --direct=1", "libaio --direct=1 --iodepth=16", "mmap --direct=0"];
+    for (const engine of engines)
+      await sh(
+        `cd "$1"; fio --name=verify --filename=f --size=8M --rw=randwrite --bs=4k --verify=crc32c --verify_fatal=1 \\
+           --do_verify=1 --minimal --ioengine=${engine} >/dev/null; rm f`,
+        target,
+      );
+  });
+
+test("locks that wait: given on, interrupted, and held against programs on the host", async (t) => {
+  const { source, target } = await mounted(t, { flock: true, posixLocks: true }, 2);
+  const output = await sh(
+    `cd "$1"; touch f
+     flock f sleep 2 & sleep 0.3; flock --nonblock f echo free || echo held
+     timeout -s INT 0.3 flock f echo too-early || echo interrupted
+     flock --nonblock "$2/f" echo free || echo "held on the host"
+     flock f echo "given on"; wait
+     flock "$2/f" sleep 0.7 & sleep 0.2; flock --nonblock f echo free || echo "held by the host"; flock f echo "given by the host"`,
+    target,
+    source,
+  );
+  assert.equal(output, "held\ninterrupted\nheld on the host\ngiven on\nheld by the host\ngiven by the host\n");
+});
