@@ -13,30 +13,45 @@ import {
 import { allocAligned, errno } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import { FileKind } from "./files.ts";
-import { EBADF, EINVAL, EROFS } from "./linux.ts";
+import { EBADF, EINVAL, ENOSYS, EROFS, ESTALE, S_IFREG } from "./linux.ts";
 import { put64, room } from "./reply.ts";
 import type { Volume } from "./volume.ts";
 
 /** READ: straight from the file into the asker's memory. */
 export function read(volume: Volume, request: FuseRequest): number {
   const { in: dv, room: to } = request;
-  const { files, calls } = volume;
+  const { files } = volume;
   const fh = getU53(dv, IN_ARGS + ReadIn.at.fh, "fuse_read_in.fh");
   const offset = getU53(dv, IN_ARGS + ReadIn.at.offset, "fuse_read_in.offset");
   const size = dv.getUint32(IN_ARGS + ReadIn.at.size, true);
+  if (to.bytes > size) to.truncate(size);
+  if (fh === 0 && volume.settings.noOpen) return readUnopened(volume, request, offset);
   const file = files.pin(fh, FileKind.FILE, request.nodeId);
   if (file === 0) return -EBADF;
-  if (to.bytes > size) to.truncate(size);
-  const fd = files.fdOf(file);
+  const status = readFrom(volume, request, files.fdOf(file), offset);
+  files.unpin(file);
+  return status;
+}
+
+function readFrom({ calls }: Volume, request: FuseRequest, fd: number, offset: number): number {
+  const { room: to } = request;
   const count =
     to.count === 1
       ? calls.pread(fd, to.addressOf(0), to.bytes, offset)
       : calls.preadv(fd, to.address, to.count, offset);
-  const status = count < 0 ? -errno() : 0;
-  files.unpin(file);
-  if (status < 0) return status;
+  if (count < 0) return -errno();
   request.roomBytes = count;
   return 0;
+}
+
+/** The other side has not opened the file, as it was told. */
+function readUnopened(volume: Volume, request: FuseRequest, offset: number): number {
+  const slot = volume.nodes.pin(request.nodeId);
+  if (slot === 0) return -ESTALE;
+  const fd = volume.nodes.typeOf(slot) === S_IFREG ? volume.data.of(slot, request.nodeId) : -EINVAL;
+  const status = fd < 0 ? fd : readFrom(volume, request, fd, offset);
+  volume.nodes.unpin(slot);
+  return status;
 }
 
 /** WRITE: straight from the asker's memory into the file. */
@@ -112,7 +127,10 @@ export function lseek(volume: Volume, request: FuseRequest): number {
   if (bad !== 0) return bad;
   const { in: dv } = request;
   const { files, calls } = volume;
-  const file = files.pin(getU53(dv, IN_ARGS + LseekIn.at.fh, "fuse_lseek_in.fh"), FileKind.FILE, request.nodeId);
+  const fh = getU53(dv, IN_ARGS + LseekIn.at.fh, "fuse_lseek_in.fh");
+  // Without an open file there is nothing to seek in; the other side then takes a file as all data.
+  if (fh === 0 && volume.settings.noOpen) return -ENOSYS;
+  const file = files.pin(fh, FileKind.FILE, request.nodeId);
   if (file === 0) return -EBADF;
   const offset = getU53(dv, IN_ARGS + LseekIn.at.offset, "fuse_lseek_in.offset");
   const found = calls.lseek(files.fdOf(file), offset, dv.getUint32(IN_ARGS + LseekIn.at.whence, true) | 0);

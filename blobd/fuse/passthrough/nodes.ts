@@ -243,6 +243,18 @@ export class Nodes {
     return other < 0 ? opened : other;
   }
 
+  /**
+   * Opens a descriptor for a node that was just looked up and is known from before, while there are few: the next lookup
+   * of it then needs no comparing of handles. With many nodes it would only drive out another's.
+   */
+  keepIfFew(slot: number): void {
+    const at = this.#table.at(slot);
+    if (this.#words[at + Node.lookupsLow] === 1 || this.#table.used > this.#state.ringSize) return;
+    if (this.pin(this.idOf(slot)) === 0) return;
+    this.fdOf(slot);
+    this.unpin(slot);
+  }
+
   /** With the mutex held. @returns the descriptor that had to make room; -1 for none */
   #enterRing(slot: number): number {
     const words = this.#words;

@@ -342,6 +342,27 @@ describe("a read-only export", () => {
   });
 });
 
+test("a read-only export is read without opening", () => {
+  const dir = join(work, "no-open");
+  mkdirSync(dir);
+  for (let i = 0; i < 100; i++) writeFileSync(join(dir, `f${i}`), `content ${i}`);
+  const client = serve({ source: dir, readOnly: true, cache: "always", noOpen: true });
+  for (let round = 0; round < 2; round++)
+    for (let i = 0; i < 100; i++) {
+      const { nodeId } = client.lookup(ROOT, `f${i}`);
+      assert.equal(
+        refusal(() => client.open(nodeId, O_RDONLY)),
+        os.errno.ENOSYS,
+      );
+      assert.equal(client.read(nodeId, 0, 0, 99).toString(), `content ${i}`);
+    }
+  assert.equal(
+    refusal(() => client.read(ROOT, 0, 0, 99)),
+    EINVAL,
+  );
+  assert.throws(() => serve({ source: dir, noOpen: true }), RangeError);
+});
+
 describe("file systems mounted below", { skip: !isRoot && "needs root" }, () => {
   const dir = join(work, "mounts");
   mkdirSync(join(dir, "below"), { recursive: true });

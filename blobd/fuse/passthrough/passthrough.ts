@@ -31,6 +31,7 @@ export function openPassthrough(config: PassthroughConfig, shared: Entrance, win
     destroy() {
       v.window?.removeAll();
       v.locks?.dropAll();
+      v.data.closeAll();
       v.files.releaseAll();
       v.nodes.forgetAll();
     },

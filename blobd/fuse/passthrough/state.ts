@@ -150,6 +150,10 @@ export class State {
   ringAt(index: number): number {
     return RING_AT + index;
   }
+  /** How many nodes by handle may have a descriptor too. */
+  get ringSize(): number {
+    return this.words[Head.ringSize]!;
+  }
   /** Takes the ring's next place. With the mutex held. */
   nextRing(): number {
     const hand = this.words[Head.ringHand]!;

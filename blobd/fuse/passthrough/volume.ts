@@ -2,6 +2,7 @@ import { errno, type FileCalls, fileCalls, XattrAt } from "../../sys/index.ts";
 import type { DaxWindow } from "../dax-window.ts";
 import type { Caller } from "./caller.ts";
 import type { Settings } from "./config.ts";
+import { DataDescriptors } from "./data-descriptors.ts";
 import { Devices } from "./devices.ts";
 import { Batches } from "./directory.ts";
 import { Files } from "./files.ts";
@@ -44,6 +45,7 @@ export class Volume {
   readonly times = new TimesScratch();
   readonly handle = new HandleScratch();
   readonly batches = new Batches();
+  readonly data = new DataDescriptors(this);
   readonly proc: Proc;
   readonly xattrs: XattrAt;
   readonly devices: Devices;
@@ -93,7 +95,9 @@ export class Volume {
     if (this.calls.nameToHandleAt(dir, name, handle.address, handle.mountId, 0) < 0)
       return this.#lookupSlowly(parent, dir, name);
     if (!handle.fits || !handle.names(stat.inoLow)) return this.#lookupSlowly(parent, dir, name);
-    return nodes.addByHandle(device, stat.inoLow, stat.inoHigh, stat.mode);
+    const found = nodes.addByHandle(device, stat.inoLow, stat.inoHigh, stat.mode);
+    if (found > 0) nodes.keepIfFew(found);
+    return found;
   }
 
   /** The same by way of a descriptor, so that handle and attributes are surely the same file's. */
