@@ -66,6 +66,8 @@ test("files are made, written, read, listed and removed through the kernel", asy
     .split("\n")
     .filter((each) => each.includes(target));
   assert.match(line!, /^a\\040source,\\040with\\040a\\040comma .* fuse\.blobd rw,nosuid,nodev,.*default_permissions/);
+  const { connection } = findFuseMount(target)!;
+  assert.equal(readFileSync(`/sys/class/bdi/0:${connection}/read_ahead_kb`, "latin1"), "1024\n");
   await mount.unmount("fail");
   assert.equal(findFuseMount(target), null);
   assert.deepEqual(log, []);
@@ -221,6 +223,7 @@ test("a server that ends by process.exit() does not hang in its own threads", as
   const server = await serverProcess(target, ["exit"]);
   const [code] = await once(server, "close");
   assert.equal(code, 7);
+  assert.equal(findFuseMount(target), null);
 });
 
 test("a user who is not root mounts through fusermount3, and only that user gets in", async (t) => {

@@ -1,10 +1,11 @@
 import { closeSync } from "node:fs";
+import { stat, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
-import { cloneFuseDevice, SysError, UmountFlag, unmountAsync } from "../../sys/index.ts";
-import { SESSION_WORDS } from "../index.ts";
+import { cloneFuseDevice, SysError, UmountFlag, unmount, unmountAsync } from "../../sys/index.ts";
+import { MAX_WRITE_BYTES, SESSION_WORDS } from "../index.ts";
 import { type Attached, type AttachOptions, attach, detachByHelper } from "./attach.ts";
-import { abortConnection } from "./connection.ts";
+import { abortConnection, findFuseMount } from "./connection.ts";
 import type { FileSystemSource, ServeMessage, ThreadJob, ThreadMessage } from "./job.ts";
 import { FuseNotifier } from "./notifier.ts";
 
@@ -41,7 +42,7 @@ export class FuseMount {
   readonly done: Promise<void>;
   readonly #attached: Attached;
   readonly #threads: readonly Thread[];
-  readonly #onExit = () => void abortConnection(this.#attached.connection);
+  readonly #onExit = () => leaveNothing(this.#attached);
 
   /**
    * Opens the file system in each thread, then mounts it. The kernel's INIT may still be on its way when this resolves;
@@ -77,6 +78,7 @@ export class FuseMount {
     this.done.catch(() => {}); // Whoever waits is told; nobody has to.
     // A thread in read(2) cannot be ended, and process.exit() would wait for it.
     process.on("exit", this.#onExit);
+    void raiseReadahead(attached);
   }
 
   /**
@@ -142,6 +144,32 @@ export class FuseMount {
     if (failed === undefined) return;
     await this.#unmount(true).catch(() => {});
     throw failed.reason;
+  }
+}
+
+/** For a process that ends without unmounting: callers get errors, and the mount goes. */
+function leaveNothing({ connection, target, byHelper }: Attached): void {
+  abortConnection(connection);
+  try {
+    // The place may have another mount by now.
+    if (findFuseMount(target)?.connection !== connection) return;
+    if (byHelper) detachByHelper(target, true);
+    else unmount(target, { lazy: true });
+  } catch {
+    // It is dead, and will be replaced.
+  }
+}
+
+/**
+ * Linux reads 128 KiB ahead on a FUSE mount; as much as one READ carries is a quarter faster. Root may say so, once INIT, which
+ * sets it, has been answered.
+ */
+async function raiseReadahead({ connection, target }: Attached): Promise<void> {
+  try {
+    await stat(target);
+    await writeFile(`/sys/class/bdi/0:${connection}/read_ahead_kb`, String(MAX_WRITE_BYTES / 1024));
+  } catch {
+    // It works without.
   }
 }
 
