@@ -156,3 +156,28 @@ function pending() {
   });
   return { promise, resolve };
 }
+
+test("a user who is not root serves a directory of their own", async (t) => {
+  const { source, target } = folders(t);
+  const { stdout } = await execute("unshare", [
+    "--mount",
+    "timeout",
+    "-s",
+    "KILL",
+    "20",
+    "bash",
+    "-euc",
+    `device=$(mktemp -u "$1".XXXX); mknod -m 666 "$device" c 10 229; mount --bind "$device" /dev/fuse; rm "$device"
+     chown 65534:65533 "$1" "$2"; user="setpriv --reuid 65534 --regid 65533 --clear-groups"
+     coproc $user "$3" "$4" passthrough --log-level silent "$1" "$2"; read -r line <&"\${COPROC[0]}"
+     $user bash -euc 'cd "$1"; echo hi > f; mkdir d; mv f d; chmod 700 d; ln -s d/f l; cat l; stat -c "%u %g %A" d d/f' bash "$2"
+     $user fusermount3 -u "$2"; wait "$COPROC_PID"; echo "ended $?"`,
+    "bash",
+    source,
+    target,
+    process.execPath,
+    MAIN,
+  ]);
+  assert.equal(stdout, "hi\n65534 65533 drwx------\n65534 65533 -rw-r--r--\nended 0\n");
+  assert.equal(readFileSync(join(source, "d", "f"), "utf8"), "hi\n");
+});
