@@ -1,3 +1,4 @@
+import { check } from "./errno.ts";
 import { koffi, loadLibrary, type Native } from "./koffi.ts";
 
 const SIGNATURES = {
@@ -7,13 +8,16 @@ const SIGNATURES = {
   umask: ["int", "u32"],
   prctl: ["int", "int", "long", "long", "long", "long"],
   unshare: ["int", "int"],
+  fchdir: ["int", "int"],
+  mount: ["int", "bytes", "bytes", "bytes", "long", "bytes"],
+  umount2: ["int", "bytes", "int"],
   prlimit: ["int", "int", "int", "address", "address"],
   // System calls by number, SYS_THREAD: the C library's own functions change all threads of the process.
   setgroups: ["long", "long", "long", "address"],
   getgroups: ["long", "long", "long", "address"],
   capget: ["long", "long", "address", "address"],
   capset: ["long", "long", "address", "address"],
-  pivotRoot: ["long", "long", "address", "address"],
+  pivotRoot: ["long", "long", "bytes", "bytes"],
 } as const;
 
 const SYMBOLS = {
@@ -58,6 +62,9 @@ export const Capability = {
   SETFCAP: 31,
 } as const;
 
+const PR_CAPBSET_DROP = 24;
+/** CAP_CHECKPOINT_RESTORE; beyond it prctl(2) says EINVAL. */
+const LAST_CAPABILITY = 40;
 /** `_LINUX_CAPABILITY_VERSION_3`. */
 const CAPABILITY_VERSION = 0x20080522;
 /** Behind it lie two `struct __user_cap_data_struct`, of capabilities 0 to 31 and of the rest: effective, permitted, inheritable. */
@@ -86,6 +93,24 @@ export class ThreadCapabilities {
   suspend(capability: number): void {
     this.#memory.writeUInt32LE((this.#effective & ~(1 << capability)) >>> 0, HEADER_BYTES);
     credentialCalls().capset(SYS_THREAD.capset, this.#address, this.#data);
+  }
+
+  /**
+   * Gives up all capabilities but these, for good: they cannot come back by whatever is executed either.
+   * @throws SysError when the kernel refuses
+   */
+  reduce(kept: readonly number[]): void {
+    const { prctl, capset } = credentialCalls();
+    const mask = kept.reduce((bits, capability) => bits | (1 << capability), 0) >>> 0;
+    if (this.has(Capability.SETPCAP))
+      for (let capability = 0; capability <= LAST_CAPABILITY; capability++)
+        if (capability >= 32 || ((mask >>> capability) & 1) === 0) prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    // Effective, permitted, inheritable of the lower 32; then of the rest.
+    const permitted = (this.#memory.readUInt32LE(HEADER_BYTES + 4) & mask) >>> 0;
+    this.#memory.writeUInt32LE(permitted, HEADER_BYTES);
+    this.#memory.writeUInt32LE(permitted, HEADER_BYTES + 4);
+    this.#memory.fill(0, HEADER_BYTES + 8, HEADER_BYTES + 24);
+    check(capset(SYS_THREAD.capset, this.#address, this.#data), "capset");
   }
 
   restore(): void {

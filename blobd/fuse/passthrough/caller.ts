@@ -13,6 +13,20 @@ const SECBIT_NO_SETUID_FIXUP = 1 << 2;
 const ASK = 0xffff_ffff;
 
 /**
+ * Makes the calling thread ready to create files as others. It gets a umask of its own, of none: the kernel on the other
+ * side has taken its off already. The main thread's is the whole process's.
+ */
+export function prepareThread(): void {
+  const calls = credentialCalls();
+  if (!isMainThread) calls.unshare(CLONE_FS);
+  calls.umask(0);
+  // Without this the thread loses CAP_DAC_OVERRIDE and its like with each change of user and needs a call more to have
+  // them: the caller may have a directory's permission by a supplementary group, of which the request says nothing.
+  const bits = calls.prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+  if (bits >= 0) calls.prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
+}
+
+/**
  * On whose behalf a thread's system calls are made. New files are created with the caller's user and group, so that they
  * are the caller's from the start; everything else is done as the daemon, since the kernel on the other side has checked
  * permissions by what it was told of owners and modes.
@@ -37,21 +51,6 @@ export class Caller {
     this.#ownUid = process.geteuid!();
     this.#ownGid = process.getegid!();
     this.canSwitch = this.#capabilities.has(Capability.SETUID) && this.#capabilities.has(Capability.SETGID);
-  }
-
-  /**
-   * Makes the calling thread ready to create files as others. It gets a umask of its own, of none: the kernel on the other
-   * side has taken its off already. The main thread's is the whole process's.
-   */
-  prepareThread(): void {
-    if (!isMainThread) this.#calls.unshare(CLONE_FS);
-    this.#calls.umask(0);
-    // Without this the thread loses CAP_DAC_OVERRIDE and its like with each change of user and needs a call more to have
-    // them: the caller may have a directory's permission by a supplementary group, of which the request says nothing.
-    if (this.canSwitch && this.#capabilities.has(Capability.SETPCAP)) {
-      const bits = this.#calls.prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
-      if (bits >= 0) this.#calls.prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP, 0, 0, 0);
-    }
   }
 
   /**

@@ -60,6 +60,11 @@ export interface PassthroughConfig {
    * write.
    */
   readonly daxReadOnlyTrusted?: boolean;
+  /**
+   * Confines the threads that serve, see sandbox.ts: `thread` where it is possible and an error where not. `none` by
+   * default.
+   */
+  readonly sandbox?: "none" | "thread";
   /** Most files that the guest may know at a time, and that it may have open. Memory is taken as they are used. */
   readonly maxNodes?: number;
   readonly maxFiles?: number;
@@ -102,6 +107,7 @@ export interface Settings {
   readonly dax: boolean;
   /** Regular files from this size on are shown as to be mapped. */
   readonly daxFromBytes: number;
+  readonly sandbox: "none" | "thread";
   readonly maxNodes: number;
   readonly maxFiles: number;
 }
@@ -146,6 +152,7 @@ export function settingsOf(config: PassthroughConfig): Settings {
     dax: daxMode !== "never" && (!readOnly || (config.daxReadOnlyTrusted ?? false)),
     daxFromBytes:
       daxMode === "always" ? 0 : count("daxThresholdBytes", config.daxThresholdBytes ?? DAX_THRESHOLD_BYTES, 0),
+    sandbox: oneOf("sandbox", config.sandbox ?? "none", ["none", "thread"]),
     maxNodes: count("maxNodes", config.maxNodes ?? MAX_NODES, 1, NODES_LIMIT),
     maxFiles: count("maxFiles", config.maxFiles ?? MAX_FILES, 1, FILES_LIMIT),
   };

@@ -2,7 +2,7 @@ import { InitFlag, InitFlag2 } from "../../../formats/fuse/index.ts";
 import type { DaxWindow } from "../dax-window.ts";
 import type { FileSystem, OfferedInit, WantedInit } from "../filesystem.ts";
 import { getattr, setattr, statx } from "./attributes.ts";
-import { Caller } from "./caller.ts";
+import { Caller, prepareThread } from "./caller.ts";
 import { type PassthroughConfig, type Settings, settingsOf } from "./config.ts";
 import { readdir } from "./directory.ts";
 import { link, mkdir, mknod, readlink, rename, rmdir, symlink, unlink } from "./entries.ts";
@@ -12,6 +12,7 @@ import { lookup } from "./lookup.ts";
 import { removeMapping, setupMapping } from "./mapping.ts";
 import { create, open, tmpfile } from "./open.ts";
 import { flush, fsync, fsyncdir, opendir, release, releasedir } from "./opened.ts";
+import { enterSandbox } from "./sandbox.ts";
 import { statfs, syncfs } from "./statfs.ts";
 import { type Entrance, Volume } from "./volume.ts";
 import { getxattr, listxattr, removexattr, setxattr } from "./xattrs.ts";
@@ -23,8 +24,9 @@ import { getxattr, listxattr, removexattr, setxattr } from "./xattrs.ts";
  */
 export function openPassthrough(config: PassthroughConfig, shared: Entrance, window?: DaxWindow): FileSystem {
   const settings = settingsOf(config);
+  prepareThread();
+  if (settings.sandbox === "thread") enterSandbox(config.source);
   const caller = new Caller(settings);
-  caller.prepareThread();
   const v = new Volume(settings, shared, caller, settings.dax ? window : undefined);
   const fs: FileSystem = {
     init: (offered) => wanted(settings, offered, v.window !== undefined),
