@@ -30,6 +30,7 @@ const EXAMPLES = `
 Examples
   blobd passthrough /srv/volume /mnt             a directory, served on this host
   blobd passthrough --read-only --cache always /usr/share/doc /mnt
+  blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume     the same for a guest
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`;
 
@@ -64,6 +65,44 @@ fusermount3 (package fuse3).`,
   .action(async (source, mountPoint, options) =>
     (await import("./commands/passthrough.ts")).run(source, mountPoint, options),
   );
+
+addPassthroughOptions(
+  program
+    .command("virtiofs")
+    .description("serve a directory of this host to one guest, as a vhost-user device of its VMM, until it is stopped")
+    .requiredOption("--socket-path <path>", "the Unix socket to which the VMM connects")
+    .requiredOption("--shared-dir <directory>", "the directory that is served")
+    .requiredOption("--tag <tag>", "by this name the guest mounts it: 1 to 36 bytes")
+    .option("--queues <n>", "request queues, each with a thread of its own", "1")
+    .addOption(
+      new Option("--dax <mode>", "which files the guest maps from the host's page cache; see below")
+        .choices(["never", "inode", "always"])
+        .default("inode"),
+    )
+    .option("--dax-window <size>", "guest memory into which files are mapped, a multiple of 2M", "1G")
+    .option("--dax-threshold <size>", "with --dax inode: from this size on files are mapped (default: 64K)")
+    .option("--dax-read-only-trusted", "maps a --read-only directory too, though the guest can write what is mapped")
+    .option("--connect", "connect to the socket, on which the VMM listens")
+    .option("--supervised", "the work is done by a second process; when that dies, another one takes over")
+    .option("--no-standby", "with --supervised: no process is kept ready to take over")
+    .option("--print-qemu", "print QEMU's options for this device, and end"),
+)
+  .addOption(logOption())
+  .option("--json", "say that it serves as JSON on stdout")
+  .addHelpText(
+    "after",
+    `${CACHE_HELP}
+
+--dax
+  never      nothing is mapped; QEMU's own vhost-user-fs-pci will do
+  inode      files of --dax-threshold and more; the guest mounts with -o dax=inode
+  always     every file; the guest mounts with -o dax=always
+
+Examples
+  blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume
+  blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume --print-qemu`,
+  )
+  .action(async (options) => (await import("./commands/virtiofs.ts")).run(options));
 
 try {
   await program.parseAsync();

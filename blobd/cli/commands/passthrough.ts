@@ -1,7 +1,7 @@
-import { lstatSync, realpathSync } from "node:fs";
 import { FuseMount } from "../../fuse/device/index.ts";
 import { createPassthroughShared } from "../../fuse/passthrough/index.ts";
 import { UsageError } from "../exit.ts";
+import { folder } from "../folder.ts";
 import { createLogger } from "../logger.ts";
 import { parseCount } from "../numbers.ts";
 import { type PassthroughOptions, passthroughConfig } from "../passthrough-options.ts";
@@ -46,18 +46,4 @@ export async function run(source: string, mountPoint: string, options: Passthrou
     options.json ? `${JSON.stringify({ source: from, target, pid: process.pid })}\n` : `${target}: ${from}\n`,
   );
   await served;
-}
-
-/** A directory's path without symlinks. */
-function folder(path: string): string {
-  try {
-    const real = realpathSync(path);
-    if (lstatSync(real).isDirectory()) return real;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    // A dead mount: it will be replaced.
-    if (code === "ENOTCONN") return path;
-    throw new UsageError(`${path}: ${code === "ENOENT" ? "there is no such directory" : code}`);
-  }
-  throw new UsageError(`${path}: is no directory`);
 }

@@ -32,6 +32,15 @@ export function setupMapping(volume: Volume, request: FuseRequest): number {
   return status;
 }
 
+/** FileSystem.openMapped: a file that was mapped by a process that is dead. */
+export function openMapped(volume: Volume, nodeId: number): number {
+  const slot = volume.nodes.pin(nodeId);
+  if (slot === 0) return -ESTALE;
+  const fd = volume.open(slot, O_RDWR);
+  volume.nodes.unpin(slot);
+  return fd;
+}
+
 /** REMOVEMAPPING: any number of ranges. */
 export function removeMapping(volume: Volume, request: FuseRequest): number {
   const { in: dv } = request;

@@ -9,7 +9,7 @@ import { link, mkdir, mknod, readlink, rename, rmdir, symlink, unlink } from "./
 import { copyFileRange, fallocate, lseek, read, write } from "./io.ts";
 import { Locks } from "./locks.ts";
 import { lookup } from "./lookup.ts";
-import { removeMapping, setupMapping } from "./mapping.ts";
+import { openMapped, removeMapping, setupMapping } from "./mapping.ts";
 import { create, open, tmpfile } from "./open.ts";
 import { flush, fsync, fsyncdir, opendir, release, releasedir } from "./opened.ts";
 import { enterSandbox } from "./sandbox.ts";
@@ -83,6 +83,7 @@ export function openPassthrough(config: PassthroughConfig, shared: Entrance, win
   if (v.window !== undefined) {
     fs.setupMapping = (r) => setupMapping(v, r);
     fs.removeMapping = (r) => removeMapping(v, r);
+    fs.openMapped = (nodeId) => openMapped(v, nodeId);
   }
   return fs;
 }

@@ -1,4 +1,4 @@
-import { createPassthroughShared } from "../../fuse/passthrough/index.ts";
+import { createPassthroughShared, type Inheritance } from "../../fuse/passthrough/index.ts";
 import { WindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
 import { checkOptions, type VirtiofsOptions } from "./options.ts";
@@ -32,5 +32,18 @@ export function openDevice(options: VirtiofsOptions, home: DeviceHome): WorkerDa
     const { windowAddress } = mapDeviceMemory(home.memoryFd, options.windowBytes);
     new WindowTable(windowAddress, options.windowBytes).recover();
   }
-  return { options, memoryFd: home.memoryFd, volume: createPassthroughShared(options.volume) };
+  const volume = createPassthroughShared(options.volume, inheritanceOf(home));
+  if (!home.takesOver) home.hold(VOLUME, volume.memory.fd);
+  return { options, memoryFd: home.memoryFd, volume };
+}
+
+/** Names under which descriptors are held: the volume's memory, and files without a name, by their handles. */
+const VOLUME = "volume";
+const FILE = "file ";
+
+function inheritanceOf({ takesOver, held }: DeviceHome): Inheritance | undefined {
+  const memoryFd = held.get(VOLUME);
+  if (!takesOver || memoryFd === undefined) return undefined;
+  const files = [...held].filter(([name]) => name.startsWith(FILE));
+  return { memoryFd, files: new Map(files.map(([name, fd]) => [Number(name.slice(FILE.length)), fd])) };
 }

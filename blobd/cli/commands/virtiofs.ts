@@ -1,0 +1,84 @@
+import { MAX_QUEUES, qemuLines, type VirtiofsOptions, VirtiofsServer } from "../../virtiofs/index.ts";
+import { folder } from "../folder.ts";
+import { createLogger } from "../logger.ts";
+import { parseBytes, parseCount } from "../numbers.ts";
+import { type PassthroughOptions, passthroughConfig } from "../passthrough-options.ts";
+
+export interface VirtiofsCommandOptions extends PassthroughOptions {
+  readonly socketPath: string;
+  readonly sharedDir: string;
+  readonly tag: string;
+  readonly queues: string;
+  readonly dax: "never" | "inode" | "always";
+  readonly daxWindow: string;
+  readonly daxThreshold?: string;
+  readonly daxReadOnlyTrusted?: boolean;
+  readonly connect?: boolean;
+  readonly supervised?: boolean;
+  readonly standby: boolean;
+  readonly printQemu?: boolean;
+  readonly logLevel: string;
+  readonly json?: boolean;
+}
+
+/** Memory of the guest in the lines that --print-qemu prints. */
+const EXAMPLE_MEMORY = "2G";
+
+/** `blobd virtiofs`: a directory of this host, for one guest. */
+export async function run(options: VirtiofsCommandOptions): Promise<void> {
+  const device = deviceOf(options);
+  if (options.printQemu) return printQemu(device, options.socketPath);
+  const logger = createLogger(options.logLevel);
+  // Modes of new files come from the guest, less the umask there.
+  process.umask(0);
+  const server = await VirtiofsServer.start({
+    device,
+    socketPath: options.socketPath,
+    connect: options.connect ?? false,
+    supervised: options.supervised ?? false,
+    standby: options.standby,
+    logLevel: options.logLevel,
+    log: { info: (line) => logger.info(line), warn: (line) => logger.warn(line) },
+  });
+  const { sharedDir, socketPath } = options;
+  logger.info({ ...device, socketPath, supervised: options.supervised ?? false }, "serving");
+  process.stdout.write(
+    options.json
+      ? `${JSON.stringify({ socketPath, sharedDir, tag: device.tag, pid: process.pid, workerPid: server.workerPid })}\n`
+      : `${socketPath}: ${sharedDir}, ${options.connect ? "connecting" : "listening"}\n`,
+  );
+  let stopping: Promise<void> | null = null;
+  const stop = (signal: NodeJS.Signals) => {
+    logger.info({ signal }, "stopping");
+    stopping ??= server.close();
+  };
+  process.on("SIGINT", stop).on("SIGTERM", stop);
+  await server.ended;
+  await (stopping ?? server.close());
+}
+
+function deviceOf(options: VirtiofsCommandOptions): VirtiofsOptions {
+  const { dax, daxThreshold, daxReadOnlyTrusted, readOnly } = options;
+  // A VMM maps for writing whatever is asked: a read-only export has no window unless the guest is trusted with it.
+  const hasWindow = dax !== "never" && (!readOnly || daxReadOnlyTrusted);
+  return {
+    tag: options.tag,
+    queues: parseCount("--queues", options.queues, 1, MAX_QUEUES),
+    windowBytes: hasWindow ? parseBytes("--dax-window", options.daxWindow) : 0,
+    volume: {
+      ...passthroughConfig(folder(options.sharedDir), options),
+      dax,
+      ...(daxThreshold !== undefined && { daxThresholdBytes: parseBytes("--dax-threshold", daxThreshold) }),
+      ...(daxReadOnlyTrusted !== undefined && { daxReadOnlyTrusted }),
+    },
+  };
+}
+
+function printQemu(device: VirtiofsOptions, socketPath: string): void {
+  const { machine, device: lines } = qemuLines(device, socketPath, EXAMPLE_MEMORY);
+  const pairs = [...machine, ...lines];
+  const text = pairs.flatMap((word, index) => (index % 2 === 0 ? [`${word} ${pairs[index + 1]}`] : []));
+  process.stdout.write(`qemu-system-x86_64 \\\n  ${text.join(" \\\n  ")}\n`);
+  const dax = device.windowBytes === 0 ? "" : ` -o dax=${device.volume.dax}`;
+  process.stdout.write(`# in the guest: mount -t virtiofs${dax} ${device.tag} /mnt\n`);
+}
