@@ -2,6 +2,7 @@ import { getU53 } from "../../../formats/bytes/index.ts";
 import { EntryOut, LinkIn, MkdirIn, MknodIn, Rename2In } from "../../../formats/fuse/index.ts";
 import { errno } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
+import { holdNamed } from "./hooks.ts";
 import {
   AT_REMOVEDIR,
   AT_SYMLINK_FOLLOW,
@@ -131,7 +132,10 @@ function remove(volume: Volume, request: FuseRequest, flags: number): number {
   if (parent === 0) return -ESTALE;
   const dir = volume.nodes.fdOf(parent);
   let status = dir;
-  if (dir >= 0) status = volume.calls.unlinkat(dir, request.name, flags) < 0 ? -errno() : 0;
+  if (dir >= 0) {
+    if (flags === 0) holdNamed(volume, parent, dir, request.name);
+    status = volume.calls.unlinkat(dir, request.name, flags) < 0 ? -errno() : 0;
+  }
   volume.nodes.unpin(parent);
   return status === -ENOENT && request.isRepeated ? 0 : status;
 }
@@ -159,6 +163,7 @@ function renameBetween(volume: Volume, request: FuseRequest, from: number, to: n
   if (fromDir < 0) return fromDir;
   const toDir = nodes.fdOf(to);
   if (toDir < 0) return toDir;
+  if ((flags & (RENAME_NOREPLACE | RENAME_EXCHANGE)) === 0) holdNamed(volume, to, toDir, request.secondName);
   // A whiteout is a new file.
   const isMaking = (flags & RENAME_WHITEOUT) !== 0;
   const entered = isMaking ? caller.enter(request.uid, request.gid) : 0;

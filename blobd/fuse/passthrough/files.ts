@@ -15,9 +15,12 @@ export class Files {
   readonly #table: SlotTable;
   readonly #words: Int32Array;
   readonly #calls: FileCalls = fileCalls();
+  readonly #onReleased: ((fh: number) => void) | undefined;
 
-  constructor(state: State) {
+  /** @param onReleased is told of closed files that were held outside */
+  constructor(state: State, onReleased?: (fh: number) => void) {
     this.#state = state;
+    this.#onReleased = onReleased;
     this.#words = state.words;
     this.#table = new SlotTable(state.files, (slot) => this.#close(slot));
   }
@@ -59,6 +62,7 @@ export class Files {
     words[at + File.positionHigh] = 0;
     words[at + File.ownerLow] = ownerLow;
     words[at + File.ownerHigh] = ownerHigh;
+    words[at + File.isHeld] = 0;
     if (kind === FileKind.LOCK) this.#state.owners(1);
     this.#table.publish(slot);
     return slot;
@@ -148,6 +152,21 @@ export class Files {
     return this.#table.at(slot);
   }
 
+  /** @returns false when it was marked before */
+  markHeld(slot: number): boolean {
+    return Atomics.exchange(this.#words, this.#table.at(slot) + File.isHeld, 1) === 0;
+  }
+
+  /** Calls with each open file of a kind, pinned meanwhile. */
+  forEach(kind: number, use: (slot: number) => void): void {
+    for (let slot = this.#table.highWater; slot > 0; slot--) {
+      if (this.#words[this.#table.at(slot) + File.kind] !== kind) continue;
+      if (this.#table.pin(this.#table.idOf(slot)) === 0) continue;
+      if (this.#words[this.#table.at(slot) + File.kind] === kind) use(slot);
+      this.#table.unpin(slot);
+    }
+  }
+
   /** Closes an open file as soon as nobody uses it. @returns false when `fh` is not one of this kind and node */
   release(fh: number, kind: number, nodeId: number): boolean {
     const slot = this.pin(fh, kind, nodeId);
@@ -168,6 +187,7 @@ export class Files {
     this.#words[at + File.fd] = -1;
     if (this.#words[at + File.kind] === FileKind.LOCK) this.#state.owners(-1);
     if (fd >= 0) this.#calls.close(fd);
+    if (this.#words[at + File.isHeld] === 1) this.#onReleased?.(this.#table.idOf(slot));
     this.#state.mutex.lock();
     this.#state.uncountDescriptor();
     this.#table.recycle(slot);

@@ -303,10 +303,12 @@ export class Nodes {
     if (slot !== ROOT_SLOT) throw new Error(`the root got slot ${slot}`);
   }
 
-  /** Whether the root has this number. */
-  isRoot(inoLow: number, inoHigh: number): boolean {
-    const at = this.#table.at(ROOT_SLOT);
-    return this.#words[at + Node.inoLow] === inoLow && this.#words[at + Node.inoHigh] === inoHigh;
+  /** Whether the node is of this inode, for inodes that are sure to be there. */
+  isInode(slot: number, device: number, inoLow: number, inoHigh: number): boolean {
+    const at = this.#table.at(slot);
+    const words = this.#words;
+    const isSameNumber = words[at + Node.inoLow] === inoLow && words[at + Node.inoHigh] === inoHigh;
+    return isSameNumber && this.deviceOf(slot) === device;
   }
 
   /** At the very end. */

@@ -2,6 +2,7 @@ import { CreateIn, EntryOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, OpenReplyFlag }
 import { errno } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import { FileKind } from "./files.ts";
+import { holdFile } from "./hooks.ts";
 import {
   EEXIST,
   EINVAL,
@@ -151,7 +152,14 @@ function createNew(volume: Volume, request: FuseRequest, parent: number, host: n
   return replyCreated(volume, request, parent, fd, host);
 }
 
-function replyCreated(volume: Volume, request: FuseRequest, parent: number, fd: number, host: number): number {
+function replyCreated(
+  volume: Volume,
+  request: FuseRequest,
+  parent: number,
+  fd: number,
+  host: number,
+  isNameless = false,
+): number {
   const slot = volume.enter(volume.nodes.deviceOf(parent), fd);
   if (slot < 0) {
     volume.calls.close(fd);
@@ -163,6 +171,7 @@ function replyCreated(volume: Volume, request: FuseRequest, parent: number, fd: 
     volume.nodes.forget(nodeId, 1);
     return file;
   }
+  if (isNameless) holdFile(volume, file);
   putOpen(request.out, OUT_ARGS + EntryOut.size, volume.files.idOf(file), openReplyFlags(volume, host));
   request.outputBytes = EntryOut.size + OpenOut.size;
   return putEntry(volume, request.out, OUT_ARGS, slot, parent);
@@ -219,5 +228,5 @@ function tmpfileIn(volume: Volume, request: FuseRequest, parent: number, host: n
   const status = fd < 0 ? -errno() : 0;
   volume.caller.leave();
   if (status < 0) return status;
-  return replyCreated(volume, request, parent, fd, host);
+  return replyCreated(volume, request, parent, fd, host, true);
 }

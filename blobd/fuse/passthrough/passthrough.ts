@@ -6,6 +6,7 @@ import { Caller, prepareThread } from "./caller.ts";
 import { type PassthroughConfig, type Settings, settingsOf } from "./config.ts";
 import { readdir } from "./directory.ts";
 import { link, mkdir, mknod, readlink, rename, rmdir, symlink, unlink } from "./entries.ts";
+import type { PassthroughHooks } from "./hooks.ts";
 import { copyFileRange, fallocate, lseek, read, write } from "./io.ts";
 import { Locks } from "./locks.ts";
 import { lookup } from "./lookup.ts";
@@ -21,13 +22,19 @@ import { getxattr, listxattr, removexattr, setxattr } from "./xattrs.ts";
  * Opens a host directory as a file system, for one thread.
  * @param shared what `createPassthroughShared` made, in the same process
  * @param window the device's, where there is one
+ * @param hooks called by this thread
  */
-export function openPassthrough(config: PassthroughConfig, shared: Entrance, window?: DaxWindow): FileSystem {
+export function openPassthrough(
+  config: PassthroughConfig,
+  shared: Entrance,
+  window?: DaxWindow,
+  hooks?: PassthroughHooks,
+): FileSystem {
   const settings = settingsOf(config);
   prepareThread();
   if (settings.sandbox === "thread") enterSandbox(config.source);
   const caller = new Caller(settings);
-  const v = new Volume(settings, shared, caller, settings.dax ? window : undefined);
+  const v = new Volume(settings, shared, caller, settings.dax ? window : undefined, hooks);
   const fs: FileSystem = {
     init: (offered) => wanted(settings, offered, v.window !== undefined),
     destroy() {

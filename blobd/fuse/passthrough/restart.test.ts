@@ -71,6 +71,40 @@ test("a file without a name goes on by the descriptor that was kept", {
   next.release(made.nodeId, made.fh);
 });
 
+test("a file that loses its last name while it is open is held outside, until it is closed", () => {
+  const source = join(dir, "hooks");
+  mkdirSync(source);
+  const config = { source };
+  const shared = createPassthroughShared(config);
+  const held: string[] = [];
+  const hooks = {
+    hold: (fh: number, fd: number) => void held.push(`hold ${fh} ${fd >= 0}`),
+    release: (fh: number) => void held.push(`release ${fh}`),
+  };
+  const client = new Client(openPassthrough(config, shared, undefined, hooks));
+  const [a, b, c] = ["a", "b", "c"].map((name) => client.create(ROOT, name, O_RDWR | O_CREAT));
+  client.link(a!.nodeId, ROOT, "a2");
+  client.unlink(ROOT, "a");
+  assert.deepEqual(held, [], "it has another name");
+  client.unlink(ROOT, "a2");
+  client.rename(ROOT, "c", ROOT, "b");
+  client.release(a!.nodeId, a!.fh);
+  client.release(b!.nodeId, b!.fh);
+  client.release(c!.nodeId, c!.fh);
+  const tmp = client.tmpfile(ROOT, O_RDWR);
+  client.release(tmp.nodeId, tmp.fh);
+  client.unlink(ROOT, "b");
+  assert.deepEqual(held, [
+    `hold ${a!.fh} true`,
+    `hold ${b!.fh} true`,
+    `release ${a!.fh}`,
+    `release ${b!.fh}`,
+    `hold ${tmp.fh} true`,
+    `release ${tmp.fh}`,
+  ]);
+  closePassthroughShared(config, shared);
+});
+
 test("files held by descriptors are gone, and are found again by name", () => {
   const { source, client, restart } = serve("descriptors", { inodeFileHandles: "never" });
   writeFileSync(join(source, "file"), "x");

@@ -6,6 +6,7 @@ import { ROOT_DEVICE } from "./devices.ts";
 import { raiseFileLimit } from "./file-limit.ts";
 import { FileKind } from "./files.ts";
 import { AT_EMPTY_PATH, O_DIRECTORY, O_PATH, O_RDONLY, STATX_MASK } from "./linux.ts";
+import { ROOT_SLOT } from "./nodes.ts";
 import { createState, reopenState } from "./state.ts";
 import { type Entrance, Volume } from "./volume.ts";
 
@@ -75,7 +76,7 @@ function goOn(volume: Volume, source: string, inherited: Inheritance, mountFd: n
   const { state, nodes, devices, files, proc, stat } = volume;
   state.mutex.reset();
   check(fileCalls().statx(mountFd, proc.empty, AT_EMPTY_PATH, STATX_MASK, stat.address), "statx", source);
-  if (!nodes.isRoot(stat.inoLow, stat.inoHigh) || !devices.recover(mountFd))
+  if (!nodes.isInode(ROOT_SLOT, ROOT_DEVICE, stat.inoLow, stat.inoHigh) || !devices.recover(mountFd))
     throw new RangeError(`${source} is not the directory that was served before`);
   const held = nodes.recover(check(proc.reopen(mountFd, O_PATH), "open", source));
   files.recover((kind, fh, nodeId, flags) => {

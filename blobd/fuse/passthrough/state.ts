@@ -61,6 +61,8 @@ export const File = {
   positionHigh: 10,
   ownerLow: 11,
   ownerHigh: 12,
+  /** 1 once it is held outside. */
+  isHeld: 13,
 } as const;
 const FILE_WORDS = 16;
 

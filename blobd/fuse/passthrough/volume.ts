@@ -7,6 +7,7 @@ import { Devices } from "./devices.ts";
 import { Batches } from "./directory.ts";
 import { Files } from "./files.ts";
 import { HandleScratch } from "./handle.ts";
+import type { PassthroughHooks } from "./hooks.ts";
 import {
   AT_EMPTY_PATH,
   AT_NO_AUTOMOUNT,
@@ -53,17 +54,19 @@ export class Volume {
   readonly files: Files;
   readonly caller: Caller;
   readonly window: DaxWindow | undefined;
+  readonly hooks: PassthroughHooks | undefined;
   /** Where locks hold on the host. */
   locks: Locks | undefined;
 
-  constructor(settings: Settings, entrance: Entrance, caller: Caller, window: DaxWindow | undefined) {
+  constructor(settings: Settings, entrance: Entrance, caller: Caller, window?: DaxWindow, hooks?: PassthroughHooks) {
     this.settings = settings;
     this.state = new State(entrance.memory);
     this.proc = new Proc(entrance.procFd);
     this.xattrs = new XattrAt(this.proc);
     this.devices = new Devices(this.state, this.stat, this.handle, this.proc, settings);
     this.nodes = new Nodes(this.state, this.devices, this.handle);
-    this.files = new Files(this.state);
+    this.hooks = hooks;
+    this.files = new Files(this.state, hooks === undefined ? undefined : (fh) => hooks.release(fh));
     this.caller = caller;
     this.window = window;
   }
