@@ -31,6 +31,7 @@ Examples
   blobd passthrough /srv/volume /mnt             a directory, served on this host
   blobd passthrough --read-only --cache always /usr/share/doc /mnt
   blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume     the same for a guest
+  blobd snapshotter --metrics 127.0.0.1:9180     containerd's images, from EROFS
 
 Exit status: 0 done, 1 failed, 2 wrong usage.`;
 
@@ -103,6 +104,27 @@ Examples
   blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume --print-qemu`,
   )
   .action(async (options) => (await import("./commands/virtiofs.ts")).run(options));
+
+program
+  .command("snapshotter")
+  .description("serve containerd as snapshotter and differ: images run from EROFS, unpacked nowhere (root)")
+  .option("--address <socket>", "Unix socket that containerd calls", "/run/blobd/snapshotter.sock")
+  .option("--containerd <socket>", "containerd's own socket", "/run/containerd/containerd.sock")
+  .addOption(
+    new Option("--store <dir>", "store of the converted layers (default: as for erofsify)").env("EROFSIFY_STORE"),
+  )
+  .option("--root <dir>", "its own folder: what containers write, mounts, state", "/var/lib/blobd/snapshotter")
+  .option("--metrics <host:port>", "serve Prometheus metrics at http://host:port/metrics")
+  .option("--max-layer-size <size>", "refuse a layer that takes more than this on the disk, such as 20GiB")
+  .addOption(new Option("--erofsify <file>", "the program that converts (default: of the same build)").hideHelp())
+  .addOption(logOption())
+  .addHelpText(
+    "after",
+    `
+containerd is told of it by two proxy plugins; docs/containerd.md and samples/containerd have the configuration.
+Stopping and starting it, also by force, leaves running containers alone.`,
+  )
+  .action(async (options) => (await import("./commands/snapshotter.ts")).run(options));
 
 try {
   await program.parseAsync();

@@ -21,7 +21,7 @@ export interface LayerOptions {
 }
 
 /** Raise it when the same layer gives other bytes than before. */
-const LAYER_FORMAT_VERSION = 1;
+const LAYER_FORMAT_VERSION = 2;
 
 /** The store's key of a converted layer: the same layer and options give the same bytes, so the same key. */
 export function layerKey(layerDigest: string, options: LayerOptions): string {

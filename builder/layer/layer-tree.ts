@@ -177,7 +177,8 @@ function newInode(entry: TarEntry): Inode {
 }
 
 function setMetadata(inode: Inode, entry: TarEntry): void {
-  inode.mode = inode.type | (entry.mode & 0o7777);
+  // Linux gives every symlink these permissions, whatever its archive says, and looks at none of them.
+  inode.mode = inode.type | (inode.type === S_IFLNK ? 0o777 : entry.mode & 0o7777);
   inode.uid = entry.uid;
   inode.gid = entry.gid;
   inode.mtimeSeconds = entry.mtimeSeconds;

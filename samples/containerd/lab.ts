@@ -9,7 +9,7 @@ import { containerdConfig, SNAPSHOTTER } from "./config.ts";
 /** This file is dist/samples/containerd/lab.js when it runs. */
 const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
 const RUN_IN_LAB = join(REPOSITORY, "samples/lab/run-in-lab.sh");
-const PROGRAM = join(REPOSITORY, "dist/blobd/snapshotter/main.js");
+const PROGRAM = join(REPOSITORY, "dist/blobd/cli/main.js");
 /** Libraries that node and our native calls want and the lab need not have; glibc is the lab's. */
 const LIBRARIES = ["libstdc++.so.6", "libgcc_s.so.1", "libisal.so.2", "libzstd.so.1"];
 const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
@@ -95,6 +95,7 @@ export class ContainerdLab {
       process.execPath,
       "--enable-source-maps",
       PROGRAM,
+      "snapshotter",
       ...["--address", this.address, "--containerd", this.socket, "--store", this.store, "--root", this.root],
       ...["--log-level", process.env.SNAPSHOTTER_LOG ?? "info"],
     );

@@ -1,0 +1,299 @@
+/**
+ * Real images through the lab's containerd 2.1, runc, a registry and our snapshotter. Needs root, and the network the
+ * first time. Subtests depend on each other: what one leaves is what the next meets on a machine.
+ */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import {
+  buildTar,
+  busyboxLayer,
+  compareTrees,
+  describeTree,
+  EDGE_UNPACK_TIMES,
+  pushImage,
+  type Registry,
+  run,
+  startRegistry,
+  storeState,
+  type TarEntry,
+  type TreeDescription,
+  tempDir,
+  unpackWithUmoci,
+  writeEdgeImage,
+  writeOciLayout,
+} from "../../builder/testkit/index.ts";
+import { SNAPSHOTTER } from "./config.ts";
+import { ContainerdLab } from "./lab.ts";
+
+const work = tempDir();
+let lab: ContainerdLab;
+let registry: Registry;
+before(async () => {
+  [lab, registry] = await Promise.all([ContainerdLab.start(), startRegistry()]);
+});
+after(async () => {
+  await lab?.stop();
+  await registry?.stop();
+});
+
+const reference = (name: string) => `${registry.host}/${name}:1`;
+const sha256 = (bytes: Uint8Array) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+
+/** Copies an image of an OCI layout into the registry. */
+async function publish(layout: string, tag: string, name: string): Promise<string> {
+  await pushImage(layout, tag, reference(name));
+  return reference(name);
+}
+
+/** A layer as a manifest and a config have it. */
+interface Layer {
+  readonly mediaType: string;
+  readonly bytes: Buffer;
+  readonly diffId: string;
+}
+
+function gzipLayer(tar: Buffer): Layer {
+  const bytes = gzipSync(tar, { level: 1 });
+  return { mediaType: "application/vnd.oci.image.layer.v1.tar+gzip", bytes, diffId: sha256(tar) };
+}
+
+/** Changes the layers of the only image of an OCI layout. */
+async function changeLayers(layout: string, change: (layers: readonly Layer[]) => Layer[]): Promise<void> {
+  const path = (digest: string) => join(layout, "blobs/sha256", digest.slice(7));
+  const json = async (file: string) => JSON.parse(await readFile(file, "utf8"));
+  const put = async (bytes: Buffer) => {
+    await writeFile(path(sha256(bytes)), bytes);
+    return { digest: sha256(bytes), size: bytes.length };
+  };
+  const index = await json(join(layout, "index.json"));
+  const manifest = await json(path(index.manifests[0].digest));
+  const config = await json(path(manifest.config.digest));
+  const before: Layer[] = [];
+  for (const [i, { mediaType, digest }] of manifest.layers.entries())
+    before.push({ mediaType, bytes: await readFile(path(digest)), diffId: config.rootfs.diff_ids[i] });
+  const after = change(before);
+  config.rootfs.diff_ids = after.map(({ diffId }) => diffId);
+  delete config.history;
+  manifest.layers = [];
+  for (const { mediaType, bytes } of after) manifest.layers.push({ mediaType, ...(await put(bytes)) });
+  manifest.config = { ...manifest.config, ...(await put(Buffer.from(JSON.stringify(config)))) };
+  index.manifests[0] = { ...index.manifests[0], ...(await put(Buffer.from(JSON.stringify(manifest)))) };
+  await writeFile(join(layout, "index.json"), JSON.stringify(index));
+}
+
+let views = 0;
+/** Describes the tree of a pulled image, by a view that goes away again. */
+async function describeImage(image: string, snapshotter: string): Promise<TreeDescription> {
+  const target = join(lab.directory, `view-${views++}`);
+  await mkdir(target);
+  await lab.ctr("images", "mount", "--snapshotter", snapshotter, image, target);
+  try {
+    return describeTree(lab.outside(target));
+  } finally {
+    await lab.ctr("images", "unmount", "--rm", "--snapshotter", snapshotter, target);
+  }
+}
+
+/** Runs a command in a new container that goes away with it. */
+async function runContainer(image: string, id: string, ...command: string[]): Promise<string> {
+  return (await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", image, id, ...command)).stdout;
+}
+
+/** A layer over the small Debian image: what it removes and changes. containerd's differ unpacks no link to a lower file. */
+function changesToDebian(): TarEntry[] {
+  const capability = Buffer.from("0100000200200000000000000000000000000000", "hex").toString("latin1");
+  return [
+    { name: "etc/", type: "5", mtime: "1500000000" },
+    { name: "etc/.wh.fstab" },
+    { name: "etc/hostname", content: "changed\n", mtime: "1500000001" },
+    { name: "usr/share/doc/", type: "5", mode: 0o700, mtime: "1500000002" },
+    { name: "usr/share/doc/.wh..wh..opq" },
+    { name: "usr/share/doc/only", content: "this" },
+    { name: "usr/bin/", type: "5", mtime: "1500000003" },
+    { name: "usr/bin/.wh.perl" },
+    { name: "opt/", type: "5", mtime: "1500000004" },
+    { name: "opt/capable", mode: 0o755, content: "x", xattrs: { "security.capability": capability } },
+    { name: "opt/setuid", mode: 0o6755, uid: 1000, gid: 1000, content: "x" },
+    { name: "opt/char", type: "3", device: [1, 3] },
+    { name: "opt/block", type: "4", device: [7, 0], mode: 0o660, gid: 6 },
+    { name: "opt/fifo", type: "6" },
+    { name: "opt/linked", type: "1", link: "opt/setuid" },
+    { name: "opt/latin1-\xe9", content: Buffer.alloc(3 << 20, "large") },
+  ];
+}
+
+test("a Debian image is seen as with containerd's overlayfs snapshotter, path by path", async () => {
+  const script = fileURLToPath(new URL("../../../samples/demo/make-image.sh", import.meta.url));
+  const layout = join(work, "debian");
+  await cp((await run(script, ["small"])).stdout.trim(), layout, { recursive: true });
+  await changeLayers(layout, (layers) => [...layers.slice(0, 2), gzipLayer(buildTar(changesToDebian()))]);
+  const image = await publish(layout, "latest", "debian");
+  await lab.pull(image);
+  await lab.pull(image, "overlayfs");
+  const [theirs, ours] = [await describeImage(image, "overlayfs"), await describeImage(image, SNAPSHOTTER)];
+  const umoci = describeTree(await unpackWithUmoci(layout, "latest", join(work, "umoci")));
+  // Where the two differ, umoci agrees with us: overlayfs gives its root directory attributes of its own, and the time of
+  // unpacking to directories that a layer does not name.
+  const differences = compareTrees(theirs, ours, (path, fact, _, found) => umoci.get(path)?.get(fact) === found);
+  assert.deepEqual(differences, []);
+  assert.ok(ours.size > 3000 && !ours.has("/usr/bin/perl"), `${ours.size} paths`);
+});
+
+test("an image of all that the layer format can say is seen as umoci unpacks it", async () => {
+  const layout = join(work, "edge");
+  await writeEdgeImage(layout);
+  const image = await publish(layout, "edge", "edge");
+  await lab.pull(image);
+  const umoci = describeTree(await unpackWithUmoci(layout, "edge", join(work, "edge-umoci")));
+  const except = (path: string, fact: string) => fact === "mtime" && EDGE_UNPACK_TIMES.has(path);
+  assert.deepEqual(compareTrees(umoci, await describeImage(image, SNAPSHOTTER), except), []);
+});
+
+/** A busybox image with a layer of files to change. */
+async function writeBase(layout: string): Promise<void> {
+  const applets = ["sh", "cat", "ls", "rm", "mkdir", "ln", "chmod", "chown", "mv", "echo", "sleep", "touch", "mount"];
+  const files = buildTar([
+    { name: "data/", type: "5" },
+    { name: "data/keep", content: "kept" },
+    { name: "data/change", content: "before" },
+    { name: "data/remove", content: "x" },
+    { name: "tree/", type: "5" },
+    { name: "tree/old", content: "old" },
+    { name: "gone/", type: "5" },
+    { name: "gone/file", content: "x" },
+  ]);
+  await writeOciLayout(layout, "base", [buildTar(busyboxLayer(applets)), files], { Cmd: ["/bin/sh"] });
+}
+
+test("containers run, write, and do not see each other", async () => {
+  const layout = join(work, "base");
+  await writeBase(layout);
+  const image = await publish(layout, "base", "base");
+  await lab.pull(image);
+  assert.equal(
+    await runContainer(image, "one", "/bin/sh", "-c", "echo -n mine >/data/change; cat /data/change"),
+    "mine",
+  );
+  assert.equal(await runContainer(image, "two", "/bin/cat", "/data/change"), "before");
+  const readOnly = lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", "--read-only", image, "ro", "/bin/touch", "/x");
+  await assert.rejects(readOnly, /Read-only file system/);
+});
+
+test("20 containers at once", async () => {
+  const image = reference("base");
+  const outputs = await Promise.all(
+    Array.from({ length: 20 }, (_, i) =>
+      runContainer(image, `many-${i}`, "/bin/sh", "-c", `echo -n ${i} >/data/change; sleep 0.2; cat /data/change`),
+    ),
+  );
+  assert.deepEqual(
+    outputs,
+    Array.from({ length: 20 }, (_, i) => `${i}`),
+  );
+});
+
+const CHANGES = `
+  rm -r /data/remove /gone
+  echo -n after >/data/change
+  rm -r /tree && mkdir /tree && echo -n new >/tree/new
+  ln /data/keep /data/linked
+  ln -s keep /data/soft
+  chown 12:34 /data && chmod 750 /data
+  mkdir -p /made/deep && touch /made/deep/file
+  exit 0`;
+
+test("a container's changes, committed, pushed and pulled, are what the container saw", async () => {
+  const base = reference("base");
+  await lab.ctr("run", "--snapshotter", SNAPSHOTTER, base, "changed", "/bin/sh", "-c", CHANGES);
+  const target = join(lab.directory, "changed");
+  await mkdir(target);
+  const { stdout } = await lab.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "mounts", target, "changed");
+  await lab.run(lab.inside("sh", "-c", stdout));
+  const seen = describeTree(lab.outside(target));
+  await lab.run(lab.inside("umount", target));
+
+  const file = join(work, "layer.tar.gz");
+  const diff = lab.ctrCommand("snapshots", "--snapshotter", SNAPSHOTTER, "diff", "--keep", "changed");
+  await run("sh", ["-c", '"$@" >"$0"', file, diff.command, ...diff.args]);
+  const layout = join(work, "committed");
+  await cp(join(work, "base"), layout, { recursive: true });
+  const committed = { ...gzipLayer(Buffer.alloc(0)), bytes: await readFile(file), diffId: "" };
+  const { stdout: sum } = await run("sh", ["-c", "gzip -dc | sha256sum"], { input: committed.bytes });
+  committed.diffId = `sha256:${sum.slice(0, 64)}`;
+  await changeLayers(layout, (layers) => [...layers, committed]);
+  const image = await publish(layout, "base", "committed");
+  await lab.pull(image);
+  const pulled = await describeImage(image, SNAPSHOTTER);
+  const whole = (time: string | undefined) => time?.split(".")[0];
+  const differences = compareTrees(seen, pulled, (path, fact, expected, found) => {
+    if (fact === "mtime") return path === "/" || whole(expected) === whole(found);
+    // What runc makes in a root directory so that it can mount there.
+    return false;
+  });
+  assert.deepEqual(differences, []);
+  // The same by containerd's own snapshotter and differ.
+  await lab.pull(image, "overlayfs");
+  const theirs = await describeImage(image, "overlayfs");
+  assert.deepEqual(
+    compareTrees(theirs, pulled, (path, fact) => path === "/" || fact === "mtime"),
+    [],
+  );
+  assert.equal(await runContainer(image, "again", "/bin/cat", "/data/change", "/tree/new"), "afternew");
+  await lab.ctr("containers", "rm", "changed");
+});
+
+test("zstd and plain layers", async () => {
+  const tar = buildTar([{ name: "data/keep", content: "compressed in another way" }]);
+  const { stdout } = await run("sh", ["-c", "zstd -qc | base64 -w0"], { input: tar });
+  const forms = { zstd: Buffer.from(stdout, "base64"), plain: tar };
+  for (const [form, bytes] of Object.entries(forms)) {
+    const layout = join(work, form);
+    await cp(join(work, "base"), layout, { recursive: true });
+    const mediaType = `application/vnd.oci.image.layer.v1.tar${form === "zstd" ? "+zstd" : ""}`;
+    await changeLayers(layout, (layers) => [...layers, { mediaType, bytes, diffId: sha256(tar) }]);
+    const image = await publish(layout, "base", form);
+    await lab.pull(image);
+    assert.equal(await runContainer(image, form, "/bin/cat", "/data/keep"), "compressed in another way");
+  }
+});
+
+test("a layer that lies about its content fails the pull, and the next pull is not harmed", async () => {
+  const layout = join(work, "lying");
+  await cp(join(work, "base"), layout, { recursive: true });
+  await changeLayers(layout, ([first, second]) => [first!, { ...second!, diffId: `sha256:${"1".repeat(64)}` }]);
+  await assert.rejects(lab.pull(await publish(layout, "base", "lying")), /wrong diff id/);
+
+  const broken = join(work, "broken");
+  await writeOciLayout(broken, "broken", [Buffer.alloc(10_000, "no tar")]);
+  await assert.rejects(lab.pull(await publish(broken, "broken", "broken")), /not a tar header/);
+  assert.equal(await runContainer(reference("base"), "unharmed", "/bin/cat", "/data/keep"), "kept");
+});
+
+test("all removed: store, folders and mounts are as they were", async () => {
+  const { stdout } = await lab.ctr("images", "ls", "--quiet");
+  await lab.ctr("images", "rm", "--sync", ...stdout.trim().split("\n"));
+  const empty = async () => {
+    const { stdout: snapshots } = await lab.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "ls");
+    const folders = ["chains", "snapshots", "trash", "tmp"];
+    const left = await Promise.all(folders.map((name) => readdir(lab.outside(join(lab.root, name)))));
+    const { blobs, layers, tmp } = storeState(lab.outside(lab.store));
+    const holds = await readdir(lab.outside(join(lab.store, "holds")));
+    return {
+      snapshots: snapshots.trim().split("\n").length - 1,
+      mounts: await lab.mounts(),
+      files: [...left.flat(), ...blobs, ...layers, ...tmp, ...holds],
+    };
+  };
+  // Leases of pulls that failed keep their content for a while.
+  for (let i = 0; i < 20 && (await empty()).files.length > 0; i++) {
+    const leases = (await lab.ctr("leases", "ls", "--quiet")).stdout.trim().split("\n").filter(Boolean);
+    for (const lease of leases) await lab.ctr("leases", "rm", "--sync", lease);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  assert.deepEqual(await empty(), { snapshots: 0, mounts: [], files: [] });
+});
