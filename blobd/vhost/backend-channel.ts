@@ -1,13 +1,12 @@
-import { closeSync, fstatSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { BackendRequest, FsRequest } from "../../formats/vhost-user/index.ts";
-import { PAGE_SIZE, POLLIN, POLLOUT, PollSet, signalEvent, takeEvent, UnixSocket, WOULD_BLOCK } from "../sys/index.ts";
-import { ANSWER_BYTES, ChannelMessages } from "./channel-messages.ts";
+import { PAGE_SIZE } from "../sys/index.ts";
+import { ChannelLink } from "./channel-link.ts";
 import type { ChannelDescription } from "./data-plane.ts";
 import type { ShmemMapper } from "./queue-handler.ts";
 import { PENDING, RECORD, WindowState } from "./window-state.ts";
 import type { WorkerSignal } from "./worker-signal.ts";
 
-const EINTR = 4;
 const EIO = 5;
 const ENODEV = 19;
 const EINVAL = 22;
@@ -15,34 +14,25 @@ const ENOSPC = 28;
 const ENOSYS = 38;
 
 /**
- * One worker's use of the back-end channel. Workers take turns by a lock (an eventfd that counts to 1, so that one poll waits
- * for it and for the worker's own signal). What is asked is entered as pending before it is sent and struck out when it is
- * answered, in order; so a worker that is interrupted leaves, and the next one reads the answer first.
+ * One worker's use of the back-end channel. Workers take turns. What is asked is entered as pending before it is sent and
+ * struck out when it is answered, in order; so a worker that is interrupted leaves, and the next one reads the answer first.
  *
  * The answer to SHMEM_MAP comes before the front-end has changed the guest's memory. A second request right behind it is
  * answered after that: only then is the mapping told to the guest.
  */
 export class BackendChannel implements ShmemMapper {
   readonly #channel: ChannelDescription;
-  readonly #socket: UnixSocket;
-  readonly #lockFd: number;
-  readonly #signal: WorkerSignal;
+  readonly #link: ChannelLink;
   readonly #state: WindowState;
-  readonly #messages: ChannelMessages;
-  /** Place 0: the channel or its lock; place 1: the worker's signal. */
-  readonly #poll = new PollSet(2);
-  readonly #strayFds: number[] = [];
+  /** The process that this worker is of: see WindowState.owner. */
+  readonly #owner: number;
   #lastAnswer = 0;
 
-  constructor(channel: ChannelDescription, lockFd: number, signal: WorkerSignal) {
+  constructor(channel: ChannelDescription, lockFd: number, signal: WorkerSignal, owner = process.pid) {
+    this.#owner = owner;
     this.#channel = channel;
-    this.#socket = new UnixSocket(channel.fd);
-    this.#lockFd = lockFd;
-    this.#signal = signal;
+    this.#link = new ChannelLink(channel, lockFd, signal);
     this.#state = new WindowState(channel.stateFd);
-    this.#messages = new ChannelMessages(channel.acknowledged);
-    this.#poll.add(lockFd, POLLIN);
-    this.#poll.add(signal.fd, POLLIN);
   }
 
   /** The channel is no longer to be used. */
@@ -78,8 +68,8 @@ export class BackendChannel implements ShmemMapper {
   transfer(fd: number, fdOffset: number, guestAddress: number, bytes: number, toGuest: boolean): number {
     if (this.#channel.dialect !== "fs" || !this.#channel.acknowledged) return -ENOSYS;
     return this.#alone(() => {
-      this.#messages.clear();
-      this.#messages.fs(FsRequest.FS_IO, fdOffset, guestAddress, bytes, toGuest, !toGuest);
+      this.#link.messages.clear();
+      this.#link.messages.fs(FsRequest.FS_IO, fdOffset, guestAddress, bytes, toGuest, !toGuest);
       this.#state.addPending(PENDING.TRANSFER, -1, 0, 0);
       const result = this.#send(fd);
       return result !== 0 ? result : this.#lastAnswer;
@@ -93,19 +83,19 @@ export class BackendChannel implements ShmemMapper {
     if (other >= 0) return this.#state.isSame(other, mapping) ? 0 : -EINVAL;
     const record = this.#state.add(mapping);
     if (record < 0) return -ENOSPC;
-    this.#messages.clear();
+    this.#link.messages.clear();
     this.#state.addPending(PENDING.MAP, record, shmOffset, bytes);
     if (this.#channel.dialect === "shmem") {
-      this.#messages.shmem(true, fdOffset, shmOffset, bytes, writable);
+      this.#link.messages.shmem(true, fdOffset, shmOffset, bytes, writable);
       this.#barrier();
-    } else this.#messages.fs(FsRequest.FS_MAP, fdOffset, shmOffset, bytes, true, writable);
+    } else this.#link.messages.fs(FsRequest.FS_MAP, fdOffset, shmOffset, bytes, true, writable);
     const result = this.#send(fd);
     if (result !== 0) return result;
     return this.#state.stateOf(record) === RECORD.LIVE ? 0 : -EIO;
   }
 
   #unmap(record: number): number {
-    this.#messages.clear();
+    this.#link.messages.clear();
     this.#unmapMessage(record, this.#state.shmOffsetOf(record), this.#state.bytesOf(record));
     this.#barrier();
     return this.#send(-1);
@@ -113,32 +103,25 @@ export class BackendChannel implements ShmemMapper {
 
   #unmapMessage(record: number, shmOffset: number, bytes: number): void {
     this.#state.addPending(PENDING.UNMAP, record, shmOffset, bytes);
-    if (this.#channel.dialect === "shmem") this.#messages.shmem(false, 0, shmOffset, bytes, false);
-    else this.#messages.fs(FsRequest.FS_UNMAP, 0, shmOffset, bytes, false, false);
+    this.#unmapRequest(shmOffset, bytes);
+  }
+
+  #unmapRequest(shmOffset: number, bytes: number): void {
+    if (this.#channel.dialect === "shmem") this.#link.messages.shmem(false, 0, shmOffset, bytes, false);
+    else this.#link.messages.fs(FsRequest.FS_UNMAP, 0, shmOffset, bytes, false, false);
   }
 
   #barrier(): void {
     if (this.#channel.dialect !== "shmem") return;
     this.#state.addPending(PENDING.BARRIER, -1, 0, 0);
-    this.#messages.barrier();
+    this.#link.messages.barrier();
   }
 
   /** Sends what was put together and waits until all that is pending is answered. */
   #send(fd: number): number {
-    const { address, bytes } = this.#messages;
-    const fds = fd < 0 ? [] : [fd];
-    for (let sent = 0; sent < bytes; ) {
-      const result = this.#socket.send(address + sent, bytes - sent, sent === 0 ? fds : []);
-      if (result > 0) sent += result;
-      else if (result !== WOULD_BLOCK) return this.#die();
-      else {
-        // The front-end does not read. Half a message cannot be taken back, so only before its first byte may one leave.
-        const waited = this.#wait(this.#channel.fd, POLLOUT, sent === 0);
-        if (waited !== 0) return this.#unsend(waited);
-      }
-    }
-    if (!this.#channel.acknowledged) return this.#assumeDone();
-    return this.#settle();
+    const sent = this.#link.transmit(fd);
+    if (sent !== 0) return sent === -ENODEV ? sent : this.#unsend(sent);
+    return this.#channel.acknowledged ? this.#settle() : this.#assumeDone();
   }
 
   /** Nothing was sent: what was entered as pending is struck out again. */
@@ -160,11 +143,72 @@ export class BackendChannel implements ShmemMapper {
   /** Reads the answers to all that is pending. */
   #settle(): number {
     while (this.#state.pending > 0) {
-      const result = this.#receive();
+      const result = this.#link.receive();
       if (result !== 0) return result;
-      const answer = this.#messages.answer(this.#requestOf(this.#state.pendingKind()));
+      const answer = this.#link.messages.answer(this.#requestOf(this.#state.pendingKind()));
       if (Number.isNaN(answer)) return this.#die();
       this.#apply(answer);
+    }
+    return 0;
+  }
+
+  /**
+   * The first use in this process. A predecessor may have been killed between entering a request and sending it, or between
+   * reading an answer and striking it out: what is pending says nothing then. So a mark is sent, three requests whose
+   * answers no operation leaves in that order, and everything before its answers is dropped. What was being mapped or
+   * unmapped is unmapped after that, whether it is there or not.
+   */
+  #takeOver(): number {
+    const state = this.#state;
+    if (state.owner !== 0 && this.#channel.acknowledged) {
+      const marked = this.#awaitMark();
+      if (marked !== 0) return marked;
+    }
+    for (let record = 0; record < state.records; record++) {
+      if (state.stateOf(record) !== RECORD.ASKED && !state.isPending(record)) continue;
+      const result = this.#unmapUnknown(record);
+      if (result !== 0) return result;
+    }
+    while (state.pending > 0) state.dropPending();
+    state.setOwner(this.#owner);
+    return 0;
+  }
+
+  /** Unmaps a record that may not be mapped, aside from what is pending. */
+  #unmapUnknown(record: number): number {
+    const state = this.#state;
+    this.#link.messages.clear();
+    this.#unmapRequest(state.shmOffsetOf(record), state.bytesOf(record));
+    const sent = this.#link.transmit(-1);
+    if (sent !== 0) return sent;
+    if (this.#channel.acknowledged) {
+      const result = this.#link.receive(false);
+      if (result !== 0) return result;
+    }
+    state.free(record);
+    return 0;
+  }
+
+  /** Sends a mark, and reads answers until all marks that were ever sent are answered. */
+  #awaitMark(): number {
+    const { BARRIER, UNMAP } = PENDING;
+    this.#link.messages.clear();
+    this.#link.messages.barrier();
+    this.#link.messages.barrier();
+    // Outside of the window, so it is refused.
+    this.#unmapRequest(this.#channel.windowBytes, PAGE_SIZE);
+    this.#state.markSent();
+    const sent = this.#link.transmit(-1);
+    if (sent !== 0) return sent;
+    const barrier = this.#requestOf(BARRIER);
+    const unmap = this.#requestOf(UNMAP);
+    for (let barriers = 0; this.#state.marksOpen > 0; ) {
+      // Not given up half way: what was read is known here only.
+      const result = this.#link.receive(barriers === 0);
+      if (result !== 0) return result;
+      const request = this.#link.messages.answeredRequest;
+      if (request === unmap && barriers >= 2 && this.#link.messages.answer(unmap) !== 0) this.#state.markAnswered();
+      barriers = request === barrier ? barriers + 1 : 0;
     }
     return 0;
   }
@@ -193,51 +237,22 @@ export class BackendChannel implements ShmemMapper {
       else state.free(record);
     } else if (kind === PENDING.MAP && answer === 0) {
       // Mapped after the reset that has forgotten it.
-      this.#messages.clear();
+      this.#link.messages.clear();
       this.#unmapMessage(-1, shmOffset, bytes);
-      if (this.#socket.send(this.#messages.address, this.#messages.bytes) !== this.#messages.bytes) this.#die();
+      if (this.#link.transmit(-1) !== 0) this.#die();
     }
-  }
-
-  /** Reads one answer. An interruption may end the wait for its first byte only. */
-  #receive(): number {
-    for (let got = 0; got < ANSWER_BYTES; ) {
-      const result = this.#socket.receive(this.#messages.answerAddress + got, ANSWER_BYTES - got, this.#strayFds);
-      for (const fd of this.#strayFds.splice(0)) closeSync(fd);
-      if (result > 0) got += result;
-      else if (result !== WOULD_BLOCK) return this.#die();
-      else {
-        const waited = this.#wait(this.#channel.fd, POLLIN, got === 0);
-        if (waited !== 0) return waited;
-      }
-    }
-    return 0;
   }
 
   #alone(use: () => number): number {
     if (this.#state.isDead) return -ENODEV;
-    while (!takeEvent(this.#lockFd)) {
-      const waited = this.#wait(this.#lockFd, POLLIN, true);
-      if (waited !== 0) return waited;
-    }
+    const locked = this.#link.lock();
+    if (locked !== 0) return locked;
     try {
-      const settled = this.#settle();
-      return settled !== 0 ? settled : use();
+      const settled = this.#state.owner === this.#owner ? this.#settle() : this.#takeOver();
+      const result = settled !== 0 ? settled : use();
+      return result === -ENODEV ? this.#die() : result;
     } finally {
-      signalEvent(this.#lockFd);
-    }
-  }
-
-  /** Waits for `fd`. @returns 0, or -EINTR when a command waits that must not be kept waiting */
-  #wait(fd: number, events: number, interruptible: boolean): number {
-    this.#poll.set(0, fd, events);
-    this.#poll.set(1, interruptible ? this.#signal.fd : -1, POLLIN);
-    for (;;) {
-      if (interruptible && this.#signal.isInterrupted) return -EINTR;
-      this.#poll.wait(-1);
-      if (this.#poll.ready(0) !== 0) return 0;
-      // Commands that can wait are found by their count, not by this event.
-      if (this.#poll.ready(1) !== 0) takeEvent(this.#signal.fd);
+      this.#link.unlock();
     }
   }
 

@@ -63,6 +63,11 @@ export class ChannelMessages {
     this.#header(BackendRequest.CONFIG_CHANGE, 0);
   }
 
+  /** The request that the answer is to, whatever it is. */
+  get answeredRequest(): number {
+    return this.#dv.getUint32(ANSWER_AT + Header.at.request, true);
+  }
+
   /** The answer's value, or NaN when it is no answer to `request`. */
   answer(request: number): number {
     const flags = this.#dv.getUint32(ANSWER_AT + Header.at.flags, true);

@@ -146,11 +146,11 @@ export class QueueRunner implements QueueWorker {
     if (this.#signal.commands !== this.#seen) return;
     this.#poll.wait(timeoutMs);
     if (this.#poll.ready(SIGNAL) !== 0) takeEvent(this.#signal.fd);
+    for (let i = 0; i < this.#watched.length; i++) if (this.#poll.ready(WATCHED + i) !== 0) this.#watched[i]?.ready();
     if (virtqueue === null) return;
     const kicked = this.#poll.ready(KICK);
     if ((kicked & POLLIN) !== 0) takeEvent(this.#kickFd);
     else if (kicked !== 0) throw new Error(`its kick descriptor cannot be waited for (poll: ${kicked})`);
-    for (let i = 0; i < this.#watched.length; i++) if (this.#poll.ready(WATCHED + i) !== 0) this.#watched[i]?.ready();
     virtqueue.disableKicks();
   }
 

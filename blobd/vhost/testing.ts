@@ -8,14 +8,15 @@ import { type BackendOptions, VhostBackend } from "./vhost-backend.ts";
 
 export const WINDOW_BYTES = 8 << 20;
 
-export function testDevice(windowBytes = 0): DeviceDescription {
+/** @param worker the module that serves its queues */
+export function testDevice(windowBytes = 0, worker = "./testing-worker.js"): DeviceDescription {
   return {
     name: "test",
     maxQueues: 4,
     features: 0n,
     config: Uint8Array.from([1, 2, 3, 4]),
     windowBytes,
-    worker: { module: new URL("./testing-worker.js", import.meta.url).href, data: null },
+    worker: { module: new URL(worker, import.meta.url).href, data: null },
   };
 }
 
@@ -33,9 +34,9 @@ export interface Rig {
 
 /** A device with one queue that runs. */
 export async function rig(
-  options: FrontEndOptions & BackendOptions & { size?: number; startsQueue?: boolean } = {},
+  options: FrontEndOptions & BackendOptions & { size?: number; startsQueue?: boolean; worker?: string } = {},
 ): Promise<Rig> {
-  const device = testDevice(options.windowBytes ?? 0);
+  const device = testDevice(options.windowBytes ?? 0, options.worker);
   const plane = new LocalDataPlane(device);
   const log: string[] = [];
   const backend = new VhostBackend(device, plane, { ...options, log: (line) => log.push(line) });

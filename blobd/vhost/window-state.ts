@@ -5,7 +5,7 @@ import { mapShared, memfd, unmapShared, viewMemory } from "../sys/index.ts";
  * see it, the control plane sees it, and it outlives a worker process. Whoever holds the channel's lock writes it.
  *
  * ```
- *  0     pending count │ records ever used │ dead
+ *  0     pending count │ records ever used │ dead │ owner │ marks sent │ marks answered      (i32 each)
  *  64    pending requests, in the order of their answers: kind, record, shmOffset, bytes (f64 each)
  *  4096  records: state, shmOffset, bytes, fdOffset, dev, ino, writable (f64 each, 64 bytes a record)
  * ```
@@ -68,8 +68,26 @@ export class WindowState {
   /** A new front-end, a new channel: nothing is left of the old one. */
   clear(): void {
     this.forgetMappings();
-    this.#i32[0] = 0;
-    this.#i32[2] = 0;
+    this.#i32.fill(0);
+  }
+
+  /** The process whose workers use the channel; 0 for none yet. Another one finds what its predecessor left. */
+  get owner(): number {
+    return this.#i32[3] as number;
+  }
+  setOwner(owner: number): void {
+    this.#i32[3] = owner;
+  }
+
+  /** Marks by which answers to a predecessor's requests are told from ours: how many were sent, and answered. */
+  get marksOpen(): number {
+    return (this.#i32[4] as number) - (this.#i32[5] as number);
+  }
+  markSent(): void {
+    this.#i32[4] = (this.#i32[4] as number) + 1;
+  }
+  markAnswered(): void {
+    this.#i32[5] = (this.#i32[5] as number) + 1;
   }
 
   /** The channel gave an answer that makes no sense: what follows makes none either. */
@@ -102,6 +120,11 @@ export class WindowState {
   }
   pendingBytes(): number {
     return this.#f64[PENDING_AT + 3] as number;
+  }
+  /** Whether a pending request is about that record. */
+  isPending(record: number): boolean {
+    for (let i = 0; i < this.pending; i++) if (this.#f64[PENDING_AT + i * PENDING_FIELDS + 1] === record) return true;
+    return false;
   }
   /** Drops the first: it was answered. */
   dropPending(): void {

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { BackendRequest, FsRequest, ProtocolFeature } from "../../formats/vhost-user/index.ts";
 import { PLACE } from "./chain.ts";
+import { LocalDataPlane } from "./local-data-plane.ts";
 import { place, type Rig, rig, WINDOW_BYTES } from "./testing.ts";
 import { DriverQueue } from "./testing-guest.ts";
 import { OP, operation } from "./testing-operations.ts";
+import { PENDING, WindowState } from "./window-state.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "window-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -223,4 +225,55 @@ test("a refused mapping leaves its place free", async () => {
   r.frontEnd.channel?.mapped.clear();
   assert.equal(await map(r, 0, 0, MIB), 0);
   await r.close();
+});
+
+test("a process that takes over the channel from a killed one drops what that had begun", async () => {
+  // What was entered and how far it went: not sent; sent, answered and not read; read and not struck out; struck out.
+  for (const [pending, answers, isMapped] of [
+    [true, [], false],
+    [
+      true,
+      [
+        [SHMEM_MAP, 0],
+        [CONFIG_CHANGE, 0],
+      ],
+      true,
+    ],
+    [true, [], true],
+    [
+      true,
+      [
+        [SHMEM_UNMAP, 1],
+        [CONFIG_CHANGE, 0],
+      ],
+      false,
+    ],
+    [false, [[CONFIG_CHANGE, 0]], true],
+    [false, [], true],
+  ] as const) {
+    const { setChannel } = LocalDataPlane.prototype;
+    let stateFd = -1;
+    LocalDataPlane.prototype.setChannel = function (channel) {
+      stateFd = channel?.stateFd ?? stateFd;
+      return setChannel.call(this, channel);
+    };
+    const r = await rig({ windowBytes: WINDOW_BYTES });
+    LocalDataPlane.prototype.setChannel = setChannel;
+    const { channel } = r.frontEnd;
+    assert.equal(await map(r, 0, 4 * MIB, MIB), 0);
+    const state = new WindowState(stateFd);
+    const record = state.add({ shmOffset: 0, bytes: MIB, fdOffset: 0, dev: 1, ino: 1, writable: true });
+    if (pending) state.addPending(PENDING.MAP, record, 0, MIB);
+    for (const [request, value] of answers) channel?.reply(request, value);
+    if (isMapped) channel?.mapped.set(0, { fd: openSync(file, "r"), fdOffset: 0, bytes: MIB, writable: true });
+    state.setOwner(1);
+    assert.equal(await map(r, MIB, 0, MIB), 0);
+    assert.equal(channel?.read(0, 9).toString(), "page 256.");
+    assert.equal(channel?.read(4 * MIB, 7).toString(), "page 0.");
+    assert.equal(await unmap(r, 4 * MIB, MIB), 0);
+    assert.equal(await unmap(r, 0, MIB), 0);
+    assert.deepEqual([state.owner, state.pending, channel?.mapped.size], [process.pid, 0, 0]);
+    state.close();
+    await r.close();
+  }
 });
