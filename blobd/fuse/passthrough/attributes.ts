@@ -26,6 +26,7 @@ import {
   Statx,
 } from "./linux.ts";
 import { put64, putAttr, replyAttr, room } from "./reply.ts";
+import { resizing } from "./resize.ts";
 import type { Volume } from "./volume.ts";
 
 /** The attributes of a pinned node into `volume.stat`, by an open file where the request names one. */
@@ -206,24 +207,17 @@ function putTime(
 }
 
 /**
- * Cuts or extends a pinned file. Mappings follow: what is cut away is unmapped before, so that nobody meets a page without
- * a file, and what is added is mapped when it is there.
+ * Cuts or extends a pinned file.
  * @param file an open file of it, pinned, or 0
  */
 function resize(volume: Volume, slot: number, file: number, size: number): number {
-  const { nodes, files, calls, window } = volume;
+  const { nodes, files, calls } = volume;
   if (nodes.typeOf(slot) !== S_IFREG) return -EINVAL;
-  const isMapped = nodes.isMapped(slot) && window !== undefined;
   const opened = file === 0 ? volume.open(slot, O_WRONLY) : -1;
   if (file === 0 && opened < 0) return opened;
   const fd = file === 0 ? opened : files.fdOf(file);
   if (fd < 0) return -EBADF;
-  let status = isMapped ? window.shrink(nodes.idOf(slot), size) : 0;
-  if (status === 0 && calls.ftruncate(fd, size) < 0) status = -errno();
-  if (isMapped && volume.statOf(fd) === 0) {
-    const grown = window.grow(nodes.idOf(slot), volume.stat.size);
-    if (status === 0) status = grown;
-  }
+  const status = resizing(volume, slot, size, () => (calls.ftruncate(fd, size) < 0 ? -errno() : 0));
   if (opened >= 0) calls.close(opened);
   return status;
 }

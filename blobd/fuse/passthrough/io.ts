@@ -13,8 +13,9 @@ import {
 import { allocAligned, errno } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import { FileKind } from "./files.ts";
-import { EBADF, EINVAL, ENOSYS, EROFS, ESTALE, S_IFREG } from "./linux.ts";
+import { EBADF, EINVAL, ENOSYS, EROFS, ESTALE, O_APPEND, S_IFREG } from "./linux.ts";
 import { put64, room } from "./reply.ts";
+import { File } from "./state.ts";
 import type { Volume } from "./volume.ts";
 
 /** READ: straight from the file into the asker's memory. */
@@ -65,21 +66,41 @@ export function write(volume: Volume, request: FuseRequest): number {
   const file = files.pin(fh, FileKind.FILE, request.nodeId);
   if (file === 0) return -EBADF;
   const fd = files.fdOf(file);
-  const isKilling = (dv.getUint32(IN_ARGS + WriteIn.at.writeFlags, true) & WriteFlag.KILL_SUIDGID) !== 0;
-  if (isKilling) caller.dropFsetid();
-  const count =
-    data.count === 1
-      ? calls.pwrite(fd, data.addressOf(0), data.bytes, offset)
-      : calls.pwritev(fd, data.address, data.count, offset);
-  let status = count < 0 ? -errno() : 0;
-  if (isKilling) caller.restore();
-  if (status === 0 && volume.window !== undefined) status = growMapping(volume, request.nodeId, fd);
+  let count = appendedBefore(volume, request, file);
+  let status = 0;
+  if (count < 0) {
+    const isKilling = (dv.getUint32(IN_ARGS + WriteIn.at.writeFlags, true) & WriteFlag.KILL_SUIDGID) !== 0;
+    if (isKilling) caller.dropFsetid();
+    count =
+      data.count === 1
+        ? calls.pwrite(fd, data.addressOf(0), data.bytes, offset)
+        : calls.pwritev(fd, data.address, data.count, offset);
+    if (count < 0) status = -errno();
+    if (isKilling) caller.restore();
+  }
+  if (status === 0 && volume.window !== undefined) {
+    status = growMapping(volume, request.nodeId, fd);
+    if (status < 0 && isAppending(volume, file)) volume.state.setAppended(request.in, count);
+  }
   files.unpin(file);
   if (status < 0) return status;
   request.out.setUint32(OUT_ARGS + WriteOut.at.size, count, true);
   request.out.setUint32(OUT_ARGS + WriteOut.at.padding, 0, true);
   request.outputBytes = WriteOut.size;
   return 0;
+}
+
+function isAppending({ state, files }: Volume, file: number): boolean {
+  return (state.words[files.at(file) + File.flags]! & O_APPEND) !== 0;
+}
+
+/**
+ * A write that was carried out, but whose mapping could not follow yet, comes again: nothing must be appended twice.
+ * @returns how much it wrote then; -1 when it has not been here
+ */
+function appendedBefore(volume: Volume, request: FuseRequest, file: number): number {
+  if (volume.window === undefined || !isAppending(volume, file)) return -1;
+  return volume.state.takeAppended(request.in);
 }
 
 /** A file may have become longer: its mapping follows, before the other side looks there. */

@@ -23,10 +23,8 @@ export function setupMapping(volume: Volume, request: FuseRequest): number {
   if (slot === 0) return -ESTALE;
   let status: number = -EINVAL;
   if (nodes.typeOf(slot) === S_IFREG) {
-    // Before the file's size is read: from here on whoever makes it grow tells the window.
-    nodes.setMapped(slot);
     const fd = volume.open(slot, O_RDWR);
-    status = fd < 0 ? fd : window.map(request.nodeId, fd, fileOffset, windowOffset);
+    status = fd < 0 ? fd : mapLocked(volume, slot, fd, fileOffset, windowOffset);
   }
   nodes.unpin(slot);
   return status;
@@ -39,6 +37,19 @@ export function openMapped(volume: Volume, nodeId: number): number {
   const fd = volume.open(slot, O_RDWR);
   volume.nodes.unpin(slot);
   return fd;
+}
+
+/** Maps it while nobody changes its size, see resizing. */
+function mapLocked(volume: Volume, slot: number, fd: number, fileOffset: number, windowOffset: number): number {
+  const { nodes, state, window } = volume;
+  state.resizing.lock();
+  try {
+    // Before the window reads the file's size: from here on whoever makes it grow tells the window.
+    nodes.setMapped(slot);
+    return window!.map(nodes.idOf(slot), fd, fileOffset, windowOffset);
+  } finally {
+    state.resizing.unlock();
+  }
 }
 
 /** REMOVEMAPPING: any number of ranges. */

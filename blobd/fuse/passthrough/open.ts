@@ -31,6 +31,7 @@ import {
 } from "./linux.ts";
 import { firstName } from "./names.ts";
 import { put64, putEntry, room } from "./reply.ts";
+import { resizing } from "./resize.ts";
 import type { Volume } from "./volume.ts";
 
 /** Flags of open(2) that are passed on. Others are the kernel's on the other side, or would have the host do more than open. */
@@ -92,29 +93,21 @@ function openNode(volume: Volume, nodeId: number, slot: number, flags: number, i
   const host = hostFlags(volume, flags);
   if (host < 0) return host;
   if (volume.nodes.typeOf(slot) === S_IFDIR) return -EISDIR;
-  const isCutting = (flags & O_TRUNC) !== 0;
-  if (isCutting) {
+  let fd: number;
+  if ((flags & O_TRUNC) === 0) fd = openAs(volume, slot, host);
+  else {
     if (volume.settings.readOnly) return -EROFS;
-    if (volume.window !== undefined && volume.nodes.isMapped(slot)) {
-      const shrunk = volume.window.shrink(nodeId, 0);
-      if (shrunk < 0) return shrunk;
-    }
     if (isKilling) volume.caller.dropFsetid();
+    fd = resizing(volume, slot, 0, () => openAs(volume, slot, host | O_TRUNC));
+    if (isKilling) volume.caller.restore();
   }
-  let fd = volume.open(slot, isCutting ? host | O_TRUNC : host);
-  // Only owners may ask for it, and the daemon need not be one.
-  if (fd === -EPERM && (host & O_NOATIME) !== 0)
-    fd = volume.open(slot, (isCutting ? host | O_TRUNC : host) & ~O_NOATIME);
-  if (isCutting && isKilling) volume.caller.restore();
-  if (isCutting && fd < 0) restoreMapping(volume, nodeId, slot);
   return fd < 0 ? fd : volume.files.add(FileKind.FILE, fd, nodeId, host);
 }
 
-/** The file was not cut after all. */
-function restoreMapping(volume: Volume, nodeId: number, slot: number): void {
-  if (volume.window === undefined || !volume.nodes.isMapped(slot)) return;
-  const fd = volume.nodes.fdOf(slot);
-  if (fd >= 0 && volume.statOf(fd) === 0) volume.window.grow(nodeId, volume.stat.size);
+function openAs(volume: Volume, slot: number, flags: number): number {
+  const fd = volume.open(slot, flags);
+  // Only owners may ask for O_NOATIME, and the daemon need not be one.
+  return fd === -EPERM && (flags & O_NOATIME) !== 0 ? volume.open(slot, flags & ~O_NOATIME) : fd;
 }
 
 /** CREATE: makes the file, or opens the one that is there, and counts a lookup of it. */

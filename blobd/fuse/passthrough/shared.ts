@@ -75,6 +75,7 @@ function start(
 function goOn(volume: Volume, source: string, inherited: Inheritance, mountFd: number, limit: number): void {
   const { state, nodes, devices, files, proc, stat } = volume;
   state.mutex.reset();
+  state.resizing.reset();
   check(fileCalls().statx(mountFd, proc.empty, AT_EMPTY_PATH, STATX_MASK, stat.address), "statx", source);
   if (!nodes.isInode(ROOT_SLOT, ROOT_DEVICE, stat.inoLow, stat.inoHigh) || !devices.recover(mountFd))
     throw new RangeError(`${source} is not the directory that was served before`);

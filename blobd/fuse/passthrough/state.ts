@@ -1,3 +1,4 @@
+import { InHeader } from "../../../formats/fuse/index.ts";
 import { Mutex, mapShared, memfd, viewMemory } from "../../sys/index.ts";
 import { SLOT_WORDS, type SlotLayout, TABLE_HEAD_WORDS } from "../shared/index.ts";
 
@@ -26,6 +27,7 @@ const Head = {
   maxNodes: 2,
   maxFiles: 3,
   mutex: 4,
+  resizing: 5,
   nodes: 8,
   files: 12,
   ringHand: 16,
@@ -34,6 +36,9 @@ const Head = {
   descriptors: 19,
   descriptorLimit: 20,
   ringSize: 21,
+  appendedLow: 22,
+  appendedHigh: 23,
+  appendedBytes: 24,
 } as const;
 const DEVICES_AT = PAGE_WORDS;
 export const DEVICE_WORDS = 8;
@@ -128,6 +133,8 @@ export function reopenState(fd: number, maxNodes: number, maxFiles: number): Sta
 export class State {
   readonly words: Int32Array;
   readonly mutex: Mutex;
+  /** Held while mapped files change their size, and while files are mapped. */
+  readonly resizing: Mutex;
   readonly nodes: SlotLayout;
   readonly files: SlotLayout;
   readonly buckets: number;
@@ -136,6 +143,7 @@ export class State {
     const layout = layoutOf(memory.maxNodes, memory.maxFiles);
     this.words = new Int32Array(viewMemory(memory.address, memory.bytes));
     this.mutex = new Mutex(memory.address + Head.mutex * 4);
+    this.resizing = new Mutex(memory.address + Head.resizing * 4);
     this.buckets = layout.buckets;
     const { words } = this;
     this.nodes = { words, head: Head.nodes, first: layout.nodesAt, slotWords: NODE_WORDS, capacity: memory.maxNodes };
@@ -194,6 +202,23 @@ export class State {
     this.words[Head.ringHand] = 0;
     this.words[Head.descriptors] = count;
     this.words[Head.descriptorLimit] = limit - ring - Math.min(RESERVED_DESCRIPTORS, limit >>> 2);
+  }
+
+  /** Remembers that the request with this header has appended so many bytes. One is enough: threads are stopped for it. */
+  setAppended(header: DataView, bytes: number): void {
+    const { words } = this;
+    words[Head.appendedLow] = header.getInt32(InHeader.at.unique, true);
+    words[Head.appendedHigh] = header.getInt32(InHeader.at.unique + 4, true);
+    words[Head.appendedBytes] = bytes;
+  }
+  /** @returns the bytes that this request has appended before, once; -1 for none */
+  takeAppended(header: DataView): number {
+    const { words } = this;
+    if (words[Head.appendedLow] !== header.getInt32(InHeader.at.unique, true)) return -1;
+    if (words[Head.appendedHigh] !== header.getInt32(InHeader.at.unique + 4, true)) return -1;
+    const bytes = words[Head.appendedBytes]!;
+    words[Head.appendedBytes] = 0;
+    return bytes === 0 ? -1 : bytes;
   }
 
   /** Adds to the number of lock owners. @returns what it was */

@@ -49,6 +49,8 @@ export class Client {
   uid = 0;
   gid = 0;
   isRepeated = false;
+  /** The next request is the last one, put back and handled anew. */
+  isSameRequest = false;
   readonly #data = allocAligned(DATA_BYTES);
   /** What became of parked requests, in the order they were parked. */
   readonly parked: { unique: bigint; status: number | null }[] = [];
@@ -62,7 +64,8 @@ export class Client {
   fill(nodeId: number, args: readonly (number | bigint)[], ...names: readonly (string | Uint8Array)[]): FuseRequest {
     const r = this.request;
     let at = IN_ARGS;
-    r.in.setBigUint64(InHeader.at.unique, this.#unique++, true);
+    if (!this.isSameRequest) this.#unique++;
+    r.in.setBigUint64(InHeader.at.unique, this.#unique, true);
     for (const arg of args)
       if (typeof arg === "bigint") {
         r.in.setBigUint64(at, BigInt.asUintN(64, arg), true);
@@ -93,7 +96,7 @@ export class Client {
     r.outputBytes = 0;
     r.outputLimit = DATA_BYTES;
     r.park = () => {
-      const entry = { unique: this.#unique - 1n, status: null as number | null };
+      const entry = { unique: this.#unique, status: null as number | null };
       this.parked.push(entry);
       const finish = (status: number) => {
         entry.status = status;
@@ -229,6 +232,30 @@ export class Client {
     const { output, outputBytes } = this.request;
     return Buffer.from(output.bytes.subarray(OUT_ARGS, OUT_ARGS + outputBytes));
   }
+  setupMapping(nodeId: number, fileOffset: number, windowOffset: number, bytes = 2 << 20): number {
+    const args = [-1n, BigInt(fileOffset), BigInt(bytes), 3n, BigInt(windowOffset)];
+    return this.done(this.fs.setupMapping!(this.fill(nodeId, args)));
+  }
+  removeMapping(nodeId: number, ranges: readonly (readonly [offset: number, bytes: number])[]): number {
+    const words = ranges.flatMap(([offset, bytes]) => [offset, 0, bytes, 0]);
+    return this.done(this.fs.removeMapping!(this.fill(nodeId, [ranges.length, ...words])));
+  }
+  fallocate(nodeId: number, fh: number, mode: number, offset: number, bytes: number): void {
+    this.done(this.fs.fallocate!(this.fill(nodeId, [BigInt(fh), BigInt(offset), BigInt(bytes), mode, 0])));
+  }
+  copyFileRange(
+    from: readonly [nodeId: number, fh: number, offset: number],
+    to: readonly [nodeId: number, fh: number, offset: number],
+    bytes: number,
+  ): number {
+    const args = [BigInt(from[1]), BigInt(from[2]), BigInt(to[0]), BigInt(to[1]), BigInt(to[2]), BigInt(bytes), 0n];
+    this.done(this.fs.copyFileRange!(this.fill(from[0], args)));
+    return this.request.out.getUint32(OUT_ARGS, true);
+  }
+  lseek(nodeId: number, fh: number, offset: number, whence: number): number {
+    this.done(this.fs.lseek!(this.fill(nodeId, [BigInt(fh), BigInt(offset), whence, 0])));
+    return getU53(this.request.out, OUT_ARGS, "offset");
+  }
   /** @param type 0 for reading, 1 for writing, 2 to unlock @returns 0, or PARKED */
   setlk(
     nodeId: number,
@@ -250,7 +277,7 @@ export class Client {
     this.done(this.fs.flush!(this.fill(nodeId, [BigInt(fh), 0, 0, owner])));
   }
   get lastUnique(): bigint {
-    return this.#unique - 1n;
+    return this.#unique;
   }
   opendir(nodeId: number): number {
     this.done(this.fs.opendir!(this.fill(nodeId, [0, 0])));
