@@ -241,7 +241,7 @@ test("a user who is not root mounts through fusermount3, and only that user gets
     `device=$(mktemp -u "$1".XXXX); mknod -m 666 "$device" c 10 229; mount --bind "$device" /dev/fuse; rm "$device"
      chown 65534:65534 "$1"; user="setpriv --reuid 65534 --regid 65534 --clear-groups"
      coproc $user "$2" "$3" "$1"; read -r line <&"\${COPROC[0]}"; echo "$line"
-     grep -o "fuse.blobd.*" /proc/mounts; $user ls -a "$1"; ls "$1" || true
+     grep -F "$1" /proc/mounts | grep -o "fuse.blobd.*"; $user ls -a "$1"; ls "$1" || true
      $user fusermount3 -u "$1"; wait "$COPROC_PID"; echo "ended $?"`,
     "bash",
     target,
