@@ -1,19 +1,14 @@
 import { errno, type FileCalls, fileCalls } from "../../sys/index.ts";
-import { NEXT, SlotTable } from "../shared/index.ts";
+import { SlotTable } from "../shared/index.ts";
 import type { Devices } from "./devices.ts";
 import type { HandleScratch } from "./handle.ts";
+import { InodeIndex } from "./inode-index.ts";
 import { EINTR, ENFILE, ESTALE, O_CLOEXEC, O_NOFOLLOW, O_PATH } from "./linux.ts";
+import { BY_HANDLE, deviceOf, handleBytes, handleType, infoOf, infoOfHandle, MAPPED, typeOf } from "./node-info.ts";
 import { FD_RING, HANDLE_BYTES, Node, type State } from "./state.ts";
 
 /** The export's root: node ID 1, which is what slot 1 of generation 0 is called. */
 export const ROOT_SLOT = 1;
-
-// The word `info` of a node: device, file type (S_IFMT >> 12), flags, length and type of the file handle.
-const TYPE_SHIFT = 8;
-const HANDLE_BYTES_SHIFT = 16;
-const HANDLE_TYPE_SHIFT = 24;
-const BY_HANDLE = 1 << 12;
-const MAPPED = 1 << 13;
 
 const UNIT = 0x1_0000_0000;
 /** Tries to find a descriptor in the ring that nobody is using. */
@@ -32,6 +27,7 @@ export class Nodes {
   readonly #calls: FileCalls = fileCalls();
   readonly #devices: Devices;
   readonly #handle: HandleScratch;
+  readonly #index: InodeIndex;
 
   constructor(state: State, devices: Devices, handle: HandleScratch) {
     this.#state = state;
@@ -39,6 +35,7 @@ export class Nodes {
     this.#devices = devices;
     this.#handle = handle;
     this.#table = new SlotTable(state.nodes, (slot) => this.#close(slot));
+    this.#index = new InodeIndex(state, this.#table, handle);
   }
 
   /** How many are known. */
@@ -57,11 +54,11 @@ export class Nodes {
     return this.#table.idOf(slot);
   }
   deviceOf(slot: number): number {
-    return this.#info(slot) & 0xff;
+    return deviceOf(this.#info(slot));
   }
   /** The file type: S_IFREG, S_IFDIR … */
   typeOf(slot: number): number {
-    return ((this.#info(slot) >>> TYPE_SHIFT) & 0xf) << 12;
+    return typeOf(this.#info(slot));
   }
   /** Whether parts of it were ever mapped into the guest. */
   isMapped(slot: number): boolean {
@@ -77,7 +74,7 @@ export class Nodes {
    */
   hit(device: number, inoLow: number, inoHigh: number): number {
     this.#state.mutex.lock();
-    const slot = this.#find(device, inoLow, inoHigh, false);
+    const slot = this.#index.find(device, inoLow, inoHigh, false);
     if (slot !== 0) this.#countLookup(slot);
     this.#state.mutex.unlock();
     return slot;
@@ -103,7 +100,7 @@ export class Nodes {
   #add(device: number, inoLow: number, inoHigh: number, mode: number, fd: number): number {
     const { mutex } = this.#state;
     mutex.lock();
-    let slot = this.#find(device, inoLow, inoHigh, fd < 0);
+    let slot = this.#index.find(device, inoLow, inoHigh, fd < 0);
     let spare = fd;
     if (slot === 0 && (fd < 0 || this.#state.countDescriptor())) {
       slot = this.#table.allocate();
@@ -126,22 +123,14 @@ export class Nodes {
     words[at + Node.lookupsLow] = 0;
     words[at + Node.lookupsHigh] = 0;
     words[at + Node.fd] = fd;
-    let info = device | ((mode >>> 12) << TYPE_SHIFT);
+    let info = infoOf(device, mode);
     if (fd < 0) {
-      info |= BY_HANDLE | (this.#handle.bytes << HANDLE_BYTES_SHIFT) | (this.#handle.type << HANDLE_TYPE_SHIFT);
+      info |= infoOfHandle(this.#handle.bytes, this.#handle.type);
       this.#handle.save(words, at + Node.handle);
     }
     words[at + Node.info] = info;
-    this.#link(slot);
+    this.#index.link(slot);
     this.#table.publish(slot);
-  }
-
-  #link(slot: number): void {
-    const words = this.#words;
-    const at = this.#table.at(slot);
-    const bucket = this.#bucketAt(words[at + Node.info]! & 0xff, words[at + Node.inoLow]!, words[at + Node.inoHigh]!);
-    words[at + NEXT] = words[bucket]!;
-    words[bucket] = slot;
   }
 
   #countLookup(slot: number): void {
@@ -163,7 +152,7 @@ export class Nodes {
     if (this.#table.isLive(slot) && this.#table.idOf(slot) === nodeId) {
       const left = words[at + Node.lookupsHigh]! * UNIT + (words[at + Node.lookupsLow]! >>> 0) - lookups;
       isGone = left <= 0;
-      if (isGone) this.#unlink(slot);
+      if (isGone) this.#index.unlink(slot);
       else {
         words[at + Node.lookupsLow] = left | 0;
         words[at + Node.lookupsHigh] = Math.floor(left / UNIT);
@@ -177,42 +166,6 @@ export class Nodes {
   forgetAll(): void {
     for (let slot = this.#table.highWater; slot > ROOT_SLOT; slot--)
       if (this.#table.isLive(slot)) this.forget(this.#table.idOf(slot), Number.MAX_SAFE_INTEGER);
-  }
-
-  #unlink(slot: number): void {
-    const words = this.#words;
-    const at = this.#table.at(slot);
-    let link = this.#bucketAt(words[at + Node.info]! & 0xff, words[at + Node.inoLow]!, words[at + Node.inoHigh]!);
-    while (words[link]! !== slot) {
-      if (words[link] === 0) return;
-      link = this.#table.at(words[link]!) + NEXT;
-    }
-    words[link] = words[at + NEXT]!;
-  }
-
-  /** With the mutex held. @param byHandle whether nodes without a descriptor are to be compared by the scratch's handle */
-  #find(device: number, inoLow: number, inoHigh: number, byHandle: boolean): number {
-    const words = this.#words;
-    for (let slot = words[this.#bucketAt(device, inoLow, inoHigh)]!; slot !== 0; ) {
-      const at = this.#table.at(slot);
-      const info = words[at + Node.info]!;
-      if (words[at + Node.inoLow] === inoLow && words[at + Node.inoHigh] === inoHigh && (info & 0xff) === device) {
-        if (words[at + Node.fd]! >= 0) return slot;
-        if (
-          byHandle &&
-          this.#handle.equals(words, at + Node.handle, (info >>> HANDLE_BYTES_SHIFT) & 0xff, info >>> HANDLE_TYPE_SHIFT)
-        )
-          return slot;
-      }
-      slot = words[at + NEXT]!;
-    }
-    return 0;
-  }
-
-  /** Neighbouring inode numbers share cache lines and pages: that is how directories are read. */
-  #bucketAt(device: number, inoLow: number, inoHigh: number): number {
-    const mixed = inoLow + Math.imul(inoHigh, 0x9e3779b1) + Math.imul(device, 0x85ebca6b);
-    return this.#state.bucketAt((mixed ^ (mixed >>> 11) ^ (mixed >>> 21)) & (this.#state.buckets - 1));
   }
 
   #info(slot: number): number {
@@ -282,8 +235,8 @@ export class Nodes {
   openByHandle(slot: number, flags: number): number {
     const at = this.#table.at(slot);
     const info = this.#words[at + Node.info]!;
-    this.#handle.load(this.#words, at + Node.handle, (info >>> HANDLE_BYTES_SHIFT) & 0xff, info >>> HANDLE_TYPE_SHIFT);
-    const mount = this.#devices.mountFd(info & 0xff);
+    this.#handle.load(this.#words, at + Node.handle, handleBytes(info), handleType(info));
+    const mount = this.#devices.mountFd(deviceOf(info));
     if (mount < 0) return -ESTALE;
     for (;;) {
       const fd = this.#calls.openByHandleAt(mount, this.#handle.address, flags | O_CLOEXEC);
@@ -335,14 +288,14 @@ export class Nodes {
     const words = this.#words;
     let byDescriptor = 0;
     this.#table.recover();
-    for (let bucket = 0; bucket < this.#state.buckets; bucket++) words[this.#state.bucketAt(bucket)] = 0;
+    this.#index.clear();
     for (let place = 0; place < FD_RING; place++) words[this.#state.ringAt(place)] = 0;
     for (let slot = this.#table.highWater; slot > 0; slot--) {
       if (!this.#table.isLive(slot)) continue;
       const at = this.#table.at(slot);
       words[at + Node.fd] = slot === ROOT_SLOT ? rootFd : -1;
       if ((words[at + Node.info]! & BY_HANDLE) === 0) byDescriptor++;
-      this.#link(slot);
+      this.#index.link(slot);
     }
     return byDescriptor;
   }

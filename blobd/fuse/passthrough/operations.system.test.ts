@@ -19,7 +19,7 @@ import { constants as os, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { SetattrFlag, WriteFlag } from "../../../formats/fuse/index.ts";
-import { mount, unmount } from "../../sys/index.ts";
+import { mount, mountErofs, unmount } from "../../sys/index.ts";
 import { closePassthroughShared, createPassthroughShared, openPassthrough, type PassthroughConfig } from "./index.ts";
 import { Client, refusal } from "./testing.ts";
 
@@ -387,6 +387,55 @@ describe("file systems mounted below", { skip: !isRoot && "needs root" }, () => 
       EXDEV,
     );
   });
+});
+
+describe("what the host itself mounted read-only", { skip: !isRoot && "needs root" }, () => {
+  const tree = join(work, "tree");
+  mkdirSync(join(tree, "dir"), { recursive: true });
+  writeFileSync(join(tree, "dir/file"), "in the image");
+  symlinkSync("dir/file", join(tree, "link"));
+
+  const use = (target: string, inodeFileHandles: "auto" | "never") => {
+    const client = serve({ source: target, inodeFileHandles });
+    const dir = client.lookup(ROOT, "dir").nodeId;
+    const { nodeId } = client.lookup(dir, "file");
+    const fh = client.open(nodeId, O_RDONLY);
+    assert.equal(client.read(nodeId, fh, 0, 99).toString(), "in the image");
+    assert.deepEqual(client.list(ROOT, { plus: true }), ["dir", "link"]);
+    assert.equal(client.readlink(client.lookup(ROOT, "link").nodeId), "dir/file");
+    for (const change of [
+      () => client.open(nodeId, O_RDWR),
+      () => client.open(nodeId, O_RDONLY | O_TRUNC),
+      () => client.mkdir(ROOT, "new"),
+      () => client.create(dir, "new", O_RDWR | O_CREAT),
+      () => client.unlink(dir, "file"),
+      () => client.setattr(nodeId, SetattrFlag.MODE, { mode: 0o600 }),
+      () => client.setattr(nodeId, SetattrFlag.MTIME, { mtime: 1 }),
+      () => client.setxattr(nodeId, "user.x", Buffer.from("x")),
+    ])
+      assert.equal(refusal(change), EROFS, change.toString());
+    client.release(nodeId, fh);
+  };
+
+  for (const inodeFileHandles of ["auto", "never"] as const) {
+    test(`an EROFS image, inodes by ${inodeFileHandles}`, () => {
+      const [image, target] = [join(work, `${inodeFileHandles}.erofs`), join(work, `erofs-${inodeFileHandles}`)];
+      execFileSync("mkfs.erofs", ["--quiet", image, tree]);
+      mkdirSync(target);
+      mountErofs({ metaPath: image, devicePaths: [], target });
+      mounted.push(target);
+      use(target, inodeFileHandles);
+    });
+    test(`a tmpfs remounted read-only, inodes by ${inodeFileHandles}`, () => {
+      const target = join(work, `tmpfs-${inodeFileHandles}`);
+      mkdirSync(target);
+      mount({ type: "tmpfs", source: "tmpfs", target, options: [] });
+      mounted.push(target);
+      execFileSync("cp", ["-a", `${tree}/.`, target]);
+      execFileSync("mount", ["-o", "remount,ro", target]);
+      use(target, inodeFileHandles);
+    });
+  }
 });
 
 test("user and group IDs are mapped both ways", { skip: !isRoot && "needs root" }, () => {
