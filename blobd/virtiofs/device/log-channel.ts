@@ -6,6 +6,8 @@ const NAME = "blobd-virtiofs-log";
 /** In a thread: how it says something. */
 export function openLog(): (line: string) => void {
   const channel = new BroadcastChannel(NAME);
+  // It would keep the thread alive.
+  channel.unref();
   return (line) => channel.postMessage(line);
 }
 

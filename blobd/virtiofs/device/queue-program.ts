@@ -22,7 +22,7 @@ export const makeQueue: HandlerFactory = (worker) => {
   const { options, memoryFd, volume } = worker.data as WorkerData;
   const { windowBytes } = options;
   const memory = mapDeviceMemory(memoryFd, windowBytes);
-  const mapper = new NotingMapper(worker.mapper);
+  const mapper = new NotingMapper(worker);
   let fileSystem: FileSystem | null = null;
   const window =
     windowBytes === 0

@@ -124,29 +124,32 @@ class Parked implements ParkedReply {
   }
 }
 
-/** A mapper that notes when it was told to stop: the request that it worked for is then put back, whatever came of it. */
+/**
+ * The worker's mapper of the moment (it is another one with each connection), which notes when it was told to stop: the
+ * request that it worked for is then put back, whatever came of it.
+ */
 export class NotingMapper implements ShmemMapper {
   wasInterrupted = false;
-  readonly #mapper: ShmemMapper;
+  readonly #worker: Pick<QueueWorker, "mapper">;
 
-  constructor(mapper: ShmemMapper) {
-    this.#mapper = mapper;
+  constructor(worker: Pick<QueueWorker, "mapper">) {
+    this.#worker = worker;
   }
 
   map(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean): number {
-    return this.#note(this.#mapper.map(fd, fdOffset, shmOffset, bytes, writable));
+    return this.#note(this.#worker.mapper.map(fd, fdOffset, shmOffset, bytes, writable));
   }
 
   unmap(shmOffset: number, bytes: number): number {
-    return this.#note(this.#mapper.unmap(shmOffset, bytes));
+    return this.#note(this.#worker.mapper.unmap(shmOffset, bytes));
   }
 
   unmapAll(): number {
-    return this.#note(this.#mapper.unmapAll());
+    return this.#note(this.#worker.mapper.unmapAll());
   }
 
   transfer(fd: number, fdOffset: number, guestAddress: number, bytes: number, toGuest: boolean): number {
-    return this.#note(this.#mapper.transfer(fd, fdOffset, guestAddress, bytes, toGuest));
+    return this.#note(this.#worker.mapper.transfer(fd, fdOffset, guestAddress, bytes, toGuest));
   }
 
   #note(status: number): number {

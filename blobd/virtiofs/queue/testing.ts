@@ -38,7 +38,7 @@ export class TestQueue {
 
   constructor(fileSystem: FileSystem, seed = 1, hasWindow = true) {
     this.#random = new Random(seed);
-    const mapper = new NotingMapper(this.#mapper());
+    const mapper = new NotingMapper({ mapper: this.#mapper() });
     const worker: QueueWorker = {
       queue: 1,
       data: null,
