@@ -1,4 +1,5 @@
 /** Looks at what was pushed, and decides what becomes of it. */
+import { setTimeout as delay } from "node:timers/promises";
 import {
   type Digest,
   formatPlatform,
@@ -17,7 +18,7 @@ import {
   type QueueContext,
   type Target,
 } from "../queue/index.ts";
-import { digestOfTag, inspect } from "../registry/index.ts";
+import { digestOfTag, type Inspection, inspect } from "../registry/index.ts";
 import { type Rule, ruleFor } from "../settings/index.ts";
 
 /** What became of a request: for the metrics. */
@@ -36,10 +37,7 @@ export async function lookUp(context: QueueContext, held: Held, signal: AbortSig
   const rule = asked ? undefined : ruleFor(context.settings.rules, held.repository, held.tag!);
   if (!asked && !rule?.convert) return leave("no rule wants it");
 
-  const found = await inspect(referenceOf(held), signal).catch((error: { code?: unknown }) => {
-    if (error.code === "ERR_NOT_FOUND") return undefined;
-    throw error;
-  });
+  const found = await inspectSettled(held, signal);
   if (found === undefined) return leave("is no longer in the registry", "ERR_NOT_FOUND");
   if (held.digest !== null && found.digest !== held.digest)
     return leave(`the tag ${held.tag} means another image by now, ${found.digest}`, "ERR_MOVED");
@@ -58,6 +56,37 @@ export async function lookUp(context: QueueContext, held: Held, signal: AbortSig
   };
   const done = held.force ? undefined : await findDone(context, held, target);
   return enqueue(context, held, target, done && (await isThere(done, signal)) ? done : undefined);
+}
+
+/**
+ * Looks at the image; undefined when it is gone. A registry may tell of a push before it has written the tag (docker-registry
+ * does, by moments), so a tag that does not mean what was pushed is looked at again before that is believed.
+ * @throws PendingError for the first attempt of a lookup
+ */
+async function inspectSettled(held: Held, signal: AbortSignal): Promise<Inspection | undefined> {
+  const look = () =>
+    inspect(referenceOf(held), signal).catch((error: { code?: unknown }) => {
+      if (error.code === "ERR_NOT_FOUND") return undefined;
+      throw error;
+    });
+  let found = await look();
+  if (held.digest === null || held.tag === null) return found;
+  for (const pauseMs of TAG_PAUSES_MS) {
+    if (found?.digest === held.digest) return found;
+    await delay(pauseMs, undefined, { signal });
+    found = await look();
+  }
+  if (found?.digest !== held.digest && held.attempt === 1)
+    throw new PendingError(`the tag ${held.tag} does not mean ${held.digest}, which was pushed to it, or not yet`);
+  return found;
+}
+
+/** Pauses between looks at a tag that does not mean what was pushed to it. */
+const TAG_PAUSES_MS = [50, 200, 500, 1000];
+
+class PendingError extends Error {
+  override readonly name = "PendingError";
+  readonly code = "ERR_TAG_PENDING";
 }
 
 function referenceOf({ registry, repository, tag, digest }: Held): Reference {
