@@ -22,6 +22,7 @@ export interface PassthroughOptions {
   readonly gidMap?: readonly IdRange[];
   readonly submounts: boolean;
   readonly directIo?: boolean;
+  readonly sandbox: NonNullable<PassthroughConfig["sandbox"]>;
   readonly maxNodes?: string;
   readonly maxFiles?: string;
 }
@@ -61,6 +62,14 @@ export function addPassthroughOptions(command: Command): Command {
     .option("--gid-map <guest:host:count>", "the same for group IDs; repeatable", idRange("--gid-map"))
     .option("--no-submounts", "file systems mounted below the directory are not entered")
     .option("--direct-io", "O_DIRECT reaches the host's file system")
+    .addOption(
+      choice(
+        "--sandbox <mode>",
+        "confine the threads that serve to the directory; needs root",
+        ["none", "thread"],
+        "none",
+      ),
+    )
     .option("--max-nodes <n>", "most files known at a time")
     .option("--max-files <n>", "most files open at a time");
 }
@@ -97,6 +106,7 @@ export function passthroughConfig(source: string, options: PassthroughOptions): 
     gidMap: options.gidMap,
     submounts: options.submounts,
     directIo: options.directIo,
+    sandbox: options.sandbox,
     maxNodes: optional(options.maxNodes, (text) => parseCount("--max-nodes", text, 1, 2 ** 31)),
     maxFiles: optional(options.maxFiles, (text) => parseCount("--max-files", text, 1, 2 ** 31)),
   };
