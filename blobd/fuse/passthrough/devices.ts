@@ -20,7 +20,7 @@ import type { StatScratch } from "./stat.ts";
 import { MAX_DEVICES, type State } from "./state.ts";
 
 /** Words of a device. */
-const Device = { isUsed: 0, mountLow: 1, mountHigh: 2, major: 3, minor: 4, fd: 5, flags: 6 } as const;
+const Device = { isUsed: 0, mountLow: 1, mountHigh: 2, major: 3, minor: 4, fd: 5, flags: 6, nodes: 7 } as const;
 const BY_HANDLE = 1;
 const USED = 1;
 /** Used by the process before, and not met again yet. */
@@ -31,7 +31,8 @@ export const ROOT_DEVICE = 0;
 
 /**
  * The mounts that the export reaches, by number: a file belongs to one of them, and file handles are opened through one.
- * A mount is found when it is first looked up and stays known.
+ * A mount is found when it is first looked up, and let go when nothing of it is known any more, so that the host can unmount
+ * it.
  */
 export class Devices {
   readonly #state: State;
@@ -108,6 +109,31 @@ export class Devices {
     }
   }
 
+  /** Counts one more node on the device; with the mutex held. @returns false when it was let go meanwhile */
+  addNode(device: number): boolean {
+    const at = this.#state.deviceAt(device);
+    if (this.#words[at + Device.isUsed] !== USED) return false;
+    this.#words[at + Device.nodes]!++;
+    return true;
+  }
+
+  /** The same after a restart, for a node that is known; also on a mount that is lost. */
+  recountNode(device: number): void {
+    this.#words[this.#state.deviceAt(device) + Device.nodes]!++;
+  }
+
+  /** Counts one node less; with the mutex held. @returns a descriptor to close, -1 for none */
+  removeNode(device: number): number {
+    const words = this.#words;
+    const at = this.#state.deviceAt(device);
+    words[at + Device.nodes]!--;
+    if (words[at + Device.nodes]! > 0 || device === ROOT_DEVICE) return -1;
+    words[at + Device.isUsed] = 0;
+    const fd = words[at + Device.fd]!;
+    words[at + Device.fd] = -1;
+    return fd;
+  }
+
   /** Where to enter the device of the file in the stat scratch: where it was before a restart, or a free place; -1 for none. */
   #place(): number {
     let free = -1;
@@ -150,7 +176,7 @@ export class Devices {
 
   /**
    * After a restart: descriptors are gone, and mounts may have other IDs. The export's is the one in the stat scratch; those
-   * below are lost until somebody comes by again.
+   * below are lost until somebody comes by again. Nodes are to be counted anew.
    * @param rootFd a new descriptor on the export
    * @returns false when the export is on another device
    */
@@ -158,9 +184,11 @@ export class Devices {
     const words = this.#words;
     const root = this.#state.deviceAt(ROOT_DEVICE);
     if (!this.#isSameDevice(root)) return false;
+    words[root + Device.nodes] = 0;
     for (let device = ROOT_DEVICE + 1; device < MAX_DEVICES; device++) {
       const at = this.#state.deviceAt(device);
       words[at + Device.fd] = -1;
+      words[at + Device.nodes] = 0;
       if (words[at + Device.isUsed] === USED) words[at + Device.isUsed] = LOST;
     }
     this.set(ROOT_DEVICE, rootFd);

@@ -102,8 +102,14 @@ export class Nodes {
     mutex.lock();
     let slot = this.#index.find(device, inoLow, inoHigh, fd < 0);
     let spare = fd;
+    let isLost = false;
     if (slot === 0 && (fd < 0 || this.#state.countDescriptor())) {
       slot = this.#table.allocate();
+      if (slot !== 0 && !this.#devices.addNode(device)) {
+        this.#table.recycle(slot);
+        slot = 0;
+        isLost = true;
+      }
       if (slot !== 0) {
         this.#fill(slot, device, inoLow, inoHigh, mode, fd);
         spare = -1;
@@ -112,7 +118,7 @@ export class Nodes {
     if (slot !== 0) this.#countLookup(slot);
     mutex.unlock();
     if (spare >= 0) this.#calls.close(spare);
-    return slot === 0 ? -ENFILE : slot;
+    return slot !== 0 ? slot : isLost ? -ESTALE : -ENFILE;
   }
 
   #fill(slot: number, device: number, inoLow: number, inoHigh: number, mode: number, fd: number): void {
@@ -250,6 +256,7 @@ export class Nodes {
   addRoot(device: number, inoLow: number, inoHigh: number, mode: number, fd: number): void {
     this.#state.mutex.lock();
     const slot = this.#table.allocate();
+    this.#devices.addNode(device);
     this.#fill(slot, device, inoLow, inoHigh, mode, fd);
     this.#countLookup(slot);
     this.#state.mutex.unlock();
@@ -275,8 +282,10 @@ export class Nodes {
     if (fd >= 0) this.#calls.close(fd);
     this.#state.mutex.lock();
     if ((this.#words[at + Node.info]! & BY_HANDLE) === 0) this.#state.uncountDescriptor();
+    const mount = this.#devices.removeNode(deviceOf(this.#words[at + Node.info]!));
     this.#table.recycle(slot);
     this.#state.mutex.unlock();
+    if (mount >= 0) this.#calls.close(mount);
   }
 
   /**
@@ -295,6 +304,7 @@ export class Nodes {
       const at = this.#table.at(slot);
       words[at + Node.fd] = slot === ROOT_SLOT ? rootFd : -1;
       if ((words[at + Node.info]! & BY_HANDLE) === 0) byDescriptor++;
+      this.#devices.recountNode(deviceOf(words[at + Node.info]!));
       this.#index.link(slot);
     }
     return byDescriptor;

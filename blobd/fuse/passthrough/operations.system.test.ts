@@ -381,6 +381,19 @@ describe("file systems mounted below", { skip: !isRoot && "needs root" }, () => 
       refusal(() => client.rename(below.nodeId, "file", ROOT, "out")),
       EXDEV,
     );
+    // Nothing of it is known any more: the host can unmount it, and mount another.
+    client.release(file.nodeId, fh);
+    client.forget(file.nodeId);
+    client.forget(below.nodeId);
+    unmount(join(dir, "below"));
+    assert.equal(client.lookup(ROOT, "below").flags & 1, 0);
+    mount({ type: "tmpfs", source: "tmpfs", target: join(dir, "below"), options: [] });
+    const again = client.lookup(ROOT, "below");
+    assert.equal(again.flags & 1, 1);
+    assert.equal(
+      refusal(() => client.lookup(again.nodeId, "file")),
+      ENOENT,
+    );
     const strict = serve({ source: dir, submounts: false });
     assert.equal(
       refusal(() => strict.lookup(ROOT, "below")),

@@ -3,7 +3,7 @@ import { constants, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { constants as os, tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { duplicate, memfd } from "../../sys/index.ts";
+import { duplicate, memfd, mount, unmount } from "../../sys/index.ts";
 import { closePassthroughShared, createPassthroughShared, openPassthrough, type PassthroughConfig } from "./index.ts";
 import { Client, refusal } from "./testing.ts";
 
@@ -136,6 +136,29 @@ test("the memory of another directory, or of other sizes, is refused", () => {
     RangeError,
   );
   closePassthroughShared(config, shared);
+});
+
+test("file systems mounted below are known again when somebody comes by", { skip: !hasHandles && "needs root" }, () => {
+  const { source, client, restart } = serve("submounts");
+  const below = join(source, "below");
+  mkdirSync(below);
+  mount({ type: "tmpfs", source: "tmpfs", target: below, options: [] });
+  try {
+    writeFileSync(join(below, "file"), "x");
+    const root = client.lookup(ROOT, "below");
+    const file = client.lookup(root.nodeId, "file");
+    const next = restart();
+    assert.equal(
+      refusal(() => next.open(file.nodeId, O_RDONLY)),
+      ESTALE,
+    );
+    assert.equal(next.lookup(ROOT, "below").nodeId, root.nodeId);
+    const fh = next.open(file.nodeId, O_RDONLY);
+    assert.equal(next.read(file.nodeId, fh, 0, 9).toString(), "x");
+    next.release(file.nodeId, fh);
+  } finally {
+    unmount(below, { lazy: true });
+  }
 });
 
 test("what was carried out already is not done twice, nor refused", () => {
