@@ -36,6 +36,11 @@ export class LocalDataPlane implements DataPlane {
     this.#program = device.worker;
   }
 
+  /** Starts the threads of the first queues before the queues are, which saves the time then. */
+  prepare(queues: number): void {
+    for (let index = 0; index < queues; index++) if (!this.#threads.has(index)) this.#newThread(index);
+  }
+
   listen(events: DataPlaneEvents): void {
     this.#events = events;
   }

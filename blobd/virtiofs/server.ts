@@ -20,7 +20,6 @@ export interface ServerOptions {
   readonly supervised?: boolean;
   /** With `supervised`: keeps a second process ready. */
   readonly standby?: boolean;
-  readonly logLevel: string;
   readonly log: { info(line: string): void; warn(line: string): void };
 }
 
@@ -43,10 +42,10 @@ export class VirtiofsServer {
    * @throws RangeError for options that make no device, SysError when directory or socket cannot be had
    */
   static async start(options: ServerOptions): Promise<VirtiofsServer> {
-    const { device, log, logLevel } = options;
+    const { device, log } = options;
     checkOptions(device);
     if (options.supervised) {
-      const plane = new SupervisedDataPlane({ device, logLevel, standby: options.standby ?? false, log });
+      const plane = new SupervisedDataPlane({ device, standby: options.standby ?? false, log });
       await plane.started();
       return new VirtiofsServer(describeDevice(device, null), plane, options, () => {});
     }

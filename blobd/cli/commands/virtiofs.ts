@@ -37,7 +37,6 @@ export async function run(options: VirtiofsCommandOptions): Promise<void> {
     connect: options.connect ?? false,
     supervised: options.supervised ?? false,
     standby: options.standby,
-    logLevel: options.logLevel,
     log: { info: (line) => logger.info(line), warn: (line) => logger.warn(line) },
   });
   const { sharedDir, socketPath } = options;

@@ -1,5 +1,6 @@
 import { fsConfig } from "../../../formats/virtio/index.ts";
 import type { DeviceDescription } from "../../vhost/index.ts";
+import type { LateData } from "./late-data.ts";
 import type { VirtiofsOptions } from "./options.ts";
 import type { WorkerData } from "./queue-program.ts";
 
@@ -9,7 +10,7 @@ const HIPRIO_QUEUES = 1;
 /** The device as a front-end sees it. */
 export function describeDevice(
   { tag, queues, windowBytes }: VirtiofsOptions,
-  data: WorkerData | null,
+  data: WorkerData | LateData | null,
 ): DeviceDescription {
   return {
     name: `virtiofs ${tag}`,

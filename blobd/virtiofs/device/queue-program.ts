@@ -4,6 +4,7 @@ import type { HandlerFactory } from "../../vhost/index.ts";
 import { FsQueue, NotingMapper } from "../queue/index.ts";
 import { DaxWindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
+import { type LateData, takeData } from "./late-data.ts";
 import { openLog } from "./log-channel.ts";
 import type { VirtiofsOptions } from "./options.ts";
 
@@ -19,7 +20,8 @@ const EBADF = 9;
 
 /** Makes the handler of one queue: a file system of its own over the shared state. */
 export const makeQueue: HandlerFactory = (worker) => {
-  const { options, memoryFd, volume } = worker.data as WorkerData;
+  const data = worker.data as WorkerData | LateData;
+  const { options, memoryFd, volume } = "late" in data ? takeData(data) : data;
   const { windowBytes } = options;
   const memory = mapDeviceMemory(memoryFd, windowBytes);
   const mapper = new NotingMapper(worker);

@@ -6,14 +6,18 @@ import type { VirtiofsOptions } from "../device/index.ts";
  * with each message.
  */
 
-/** First message to a process. Descriptors: the device's memory, then those that were held, in order of `held`. */
+/** First message to a process: what it is going to serve, so that it can make itself ready. */
+export interface PrepareMessage {
+  readonly prepare: VirtiofsOptions;
+}
+
+/** It serves from now on. Descriptors: the device's memory, then those that were held, in order of `held`. */
 export interface StartMessage {
   readonly start: VirtiofsOptions;
   /** Another process has served this device before and is dead. */
   readonly takesOver: boolean;
   /** Names of what was held for it. */
   readonly held: readonly string[];
-  readonly logLevel: string;
 }
 
 /** A call of the data plane's interface; each is answered. */
@@ -35,7 +39,7 @@ export type QueueMessage = Omit<QueueStart, "kickFd" | "callFd" | "inflight"> & 
   readonly hasCall: boolean;
 };
 
-export type ToWorker = StartMessage | Call;
+export type ToWorker = PrepareMessage | StartMessage | Call;
 
 export type FromWorker =
   /** The answer to the oldest message that was not answered yet. */
@@ -43,6 +47,7 @@ export type FromWorker =
   | { readonly error: string }
   | { readonly queueBroken: number; readonly reason: string }
   | { readonly failed: string }
+  | { readonly log: string }
   /** Descriptor: one that is to outlive the process, under this name; it takes the place of an earlier one. */
   | { readonly hold: string }
   | { readonly release: string };

@@ -18,7 +18,6 @@ const DEATHS_WITHIN_MS = 30_000;
 
 export interface SupervisorOptions {
   readonly device: VirtiofsOptions;
-  readonly logLevel: string;
   /** Keeps a second process started and waiting, which takes over at once. */
   readonly standby: boolean;
   readonly log: { info(line: string): void; warn(line: string): void };
@@ -143,13 +142,13 @@ export class SupervisedDataPlane implements DataPlane {
 
   /** Gets a process to serve and tells it all there is. */
   async #begin(takesOver: boolean): Promise<void> {
-    const { device, logLevel, standby, log } = this.#options;
+    const { device, standby, log } = this.#options;
     const began = performance.now();
     const worker = this.#standby ?? this.#spawn();
     this.#standby = null;
     this.#worker = worker;
     const held = [...this.#held];
-    const start = { start: device, takesOver, held: held.map(([name]) => name), logLevel };
+    const start = { start: device, takesOver, held: held.map(([name]) => name) };
     // All at once: they are done in order.
     const calls = [
       worker.call(start, [this.#memoryFd, ...held.map(([, fd]) => fd)]),
@@ -172,6 +171,7 @@ export class SupervisedDataPlane implements DataPlane {
       message: (message, fds) => {
         if ("hold" in message) this.#hold(message.hold, fds[0]!);
         else if ("release" in message) this.#release(message.release);
+        else if ("log" in message) this.#options.log.warn(message.log);
         else if ("failed" in message) {
           this.#options.log.warn(`process ${worker.pid}: ${message.failed}`);
           worker.kill();
@@ -183,6 +183,8 @@ export class SupervisedDataPlane implements DataPlane {
       },
     };
     const worker = new WorkerProcess(events);
+    // Its death is told by `ended`, and what it cannot do by the start that follows.
+    worker.call({ prepare: this.#options.device }).catch(() => {});
     return worker;
   }
 

@@ -1,12 +1,21 @@
 /** The program of a process that does the work of a supervised device: its data plane. Started by WorkerProcess. */
 import { closeSync } from "node:fs";
 import { LocalDataPlane, type MemoryRegion } from "../../vhost/index.ts";
-import { describeDevice, openDevice } from "../device/index.ts";
-import { type Call, decodeQueue, type FromWorker, type StartMessage, type ToWorker } from "./messages.ts";
+import { describeDevice, giveData, hearLog, makeLateData, openDevice } from "../device/index.ts";
+import {
+  type Call,
+  decodeQueue,
+  type FromWorker,
+  type PrepareMessage,
+  type StartMessage,
+  type ToWorker,
+} from "./messages.ts";
 import { Wire } from "./wire.ts";
 import { WIRE_FD } from "./worker-process.ts";
 
 let plane: LocalDataPlane | null = null;
+const late = makeLateData();
+hearLog((log) => tell({ log }));
 /** Descriptors that the data plane uses, by what they are; closed when another takes the place. */
 const regionFds = new Map<number, number>();
 let channelFds: number[] = [];
@@ -24,8 +33,11 @@ let work: Promise<void> = Promise.resolve();
 
 async function handle(message: ToWorker, fds: number[]): Promise<void> {
   try {
-    const result = "start" in message ? start(message, fds) : await call(message, fds);
-    tell({ result: result ?? null });
+    let result: number | null = null;
+    if ("prepare" in message) prepare(message);
+    else if ("start" in message) start(message, fds);
+    else result = await call(message, fds);
+    tell({ result });
     if ("call" in message && message.call === "close") process.exit(0);
   } catch (error) {
     tell({ error: (error as Error).message });
@@ -36,6 +48,16 @@ function tell(message: FromWorker, fds: readonly number[] = []): void {
   wire.send(message, fds);
 }
 
+function prepare({ prepare: options }: PrepareMessage): void {
+  const description = describeDevice(options, late);
+  plane = new LocalDataPlane(description);
+  plane.listen({
+    queueBroken: (index, reason) => tell({ queueBroken: index, reason }),
+    failed: (reason) => tell({ failed: reason }),
+  });
+  plane.prepare(description.maxQueues);
+}
+
 function start({ start: options, takesOver, held }: StartMessage, [memoryFd, ...heldFds]: number[]): void {
   const data = openDevice(options, {
     memoryFd: memoryFd!,
@@ -44,11 +66,7 @@ function start({ start: options, takesOver, held }: StartMessage, [memoryFd, ...
     hold: (name, fd) => tell({ hold: name }, [fd]),
     release: (name) => tell({ release: name }),
   });
-  plane = new LocalDataPlane(describeDevice(options, data));
-  plane.listen({
-    queueBroken: (index, reason) => tell({ queueBroken: index, reason }),
-    failed: (reason) => tell({ failed: reason }),
-  });
+  giveData(late, data);
 }
 
 async function call(message: Call, fds: number[]): Promise<number | null> {
