@@ -121,7 +121,12 @@ export class LocalDataPlane implements DataPlane {
       this.#program,
       this.#interrupts,
       (reason) => this.#events?.queueBroken(index, reason),
-      (error) => this.#events?.failed(`queue ${index}: ${error.message}`),
+      (error) => {
+        // The next start of the queue makes a new one.
+        this.#threads.delete(index);
+        if (thread.callFd >= 0) closeSync(thread.callFd);
+        this.#events?.failed(`queue ${index}: ${error.message}`);
+      },
     );
     const thread = { worker, callFd: -1 };
     this.#threads.set(index, thread);

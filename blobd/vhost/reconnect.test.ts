@@ -150,6 +150,32 @@ test("one front-end after the other is served, with parked requests of the first
   ram.close();
 });
 
+test("a worker that dies ends the connection, and the next one gets a new worker", async () => {
+  const path = join(folder, "dies");
+  const device = testDevice();
+  const log: string[] = [];
+  const backend = new VhostBackend(device, new LocalDataPlane(device), { log: (line) => log.push(line) });
+  backend.listen(path);
+  const ram = new GuestRam();
+  for (let times = 0; times < 2; times++) {
+    const frontEnd = new FrontEnd(connectUnix(path), ram);
+    await frontEnd.start();
+    const queue = new DriverQueue(ram, 16);
+    await frontEnd.startQueue(0, queue);
+    queue.add(place(queue, operation(OP.ECHO), 41).pieces);
+    queue.kick();
+    assert.equal((await queue.next()).bytes, 41);
+    queue.add(place(queue, operation(OP.DIE), 41).pieces);
+    queue.kick();
+    await frontEnd.closed();
+    frontEnd.close();
+    queue.close();
+  }
+  await backend.close();
+  assert.match(log.join("; "), /(the data plane failed: queue 0: the queue's worker has ended.*){2}/u);
+  ram.close();
+});
+
 test("a socket that a killed process left is replaced, one that is listened on is not", async () => {
   const path = join(folder, "left");
   closeSync(listenUnix(path));

@@ -9,6 +9,7 @@ export const OP = {
   RELEASE: 6,
   TRANSFER: 7,
   FAIL: 8,
+  DIE: 9,
 } as const;
 
 /** A request's bytes. */

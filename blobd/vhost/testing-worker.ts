@@ -37,6 +37,9 @@ class TestHandler implements QueueHandler {
         return places(chain);
       case OP.FAIL:
         throw new Error("a request that no guest may make");
+      case OP.DIE:
+        // Ends the thread only.
+        return process.exit(1);
       default:
         return echo(chain);
     }

@@ -7,6 +7,7 @@ import { type SharedWord, sharedWord, WorkerSignal } from "./worker-signal.ts";
 
 type Body<C> = C extends WorkerCommand ? Omit<C, "id"> : never;
 interface Waiting {
+  readonly interrupts: boolean;
   readonly resolve: (value: number) => void;
   readonly reject: (error: Error) => void;
 }
@@ -20,6 +21,7 @@ export class WorkerHandle {
   readonly #ended: Promise<void>;
   #nextId = 0;
   #dead: Error | null = null;
+  #isQuitting = false;
   /** The process ends: a worker that sleeps in poll(2) would hold it up. */
   readonly #atExit = (): void => {
     this.#post({ kind: "quit" });
@@ -53,22 +55,16 @@ export class WorkerHandle {
       if ("broken" in report) onBroken(report.broken);
       else this.#settle(report);
     });
+    let failure = new Error("the queue's worker has ended");
+    this.#worker.once("error", (error) => {
+      failure = error;
+    });
     this.#ended = new Promise((resolve) => {
-      const end = (error: Error): void => {
-        if (this.#dead !== null) return;
-        this.#dead = error;
-        for (const { reject } of this.#waiting.values()) reject(error);
-        this.#waiting.clear();
-      };
-      this.#worker.once("error", (error) => {
-        end(error);
-        onDeath(error);
-      });
       this.#worker.once("exit", () => {
-        end(new Error("the queue's worker has ended"));
-        process.off("exit", this.#atExit);
+        this.#bury(failure);
         port1.close();
         closeSync(this.#signal.fd);
+        if (!this.#isQuitting) onDeath(failure);
         resolve();
       });
     });
@@ -79,7 +75,7 @@ export class WorkerHandle {
   tell(command: Body<WorkerCommand>): Promise<number> {
     if (this.#dead !== null) return Promise.reject(this.#dead);
     return new Promise((resolve, reject) => {
-      this.#waiting.set(this.#post(command), { resolve, reject });
+      this.#waiting.set(this.#post(command), { interrupts: interrupts(command.kind), resolve, reject });
     });
   }
 
@@ -90,8 +86,20 @@ export class WorkerHandle {
 
   /** Ends the worker. */
   async quit(): Promise<void> {
+    this.#isQuitting = true;
     if (this.#dead === null) this.#post({ kind: "quit" });
     await this.#ended;
+  }
+
+  /** The worker is gone: nobody waits for it any longer, nor has to. */
+  #bury(failure: Error): void {
+    this.#dead = failure;
+    process.off("exit", this.#atExit);
+    for (const waiting of this.#waiting.values()) {
+      if (waiting.interrupts) Atomics.sub(this.#signal.interrupts, 0, 1);
+      waiting.reject(failure);
+    }
+    this.#waiting.clear();
   }
 
   #post(command: Body<WorkerCommand>): number {
