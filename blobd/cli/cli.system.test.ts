@@ -109,6 +109,7 @@ test("SIGTERM unmounts; in use it is detached, and served until the user is done
   const busy = await serve(t, "--log-level", "silent");
   writeFileSync(join(busy.source, "f"), "content");
   const holder = spawn("bash", ["-c", `exec 3< "$1/f"; echo open; read -r; cat <&3`, "bash", busy.target]);
+  t.after(() => holder.kill("SIGKILL"));
   await once(holder.stdout, "data");
   busy.child.kill("SIGTERM");
   const { promise, resolve } = pending();
@@ -127,6 +128,7 @@ test("a second signal aborts: whoever still uses it gets errors", async (t) => {
   const { source, target, child, ended } = await serve(t);
   writeFileSync(join(source, "f"), "content");
   const holder = spawn("bash", ["-c", `exec 3< "$1/f"; echo open; read -r; cat <&3; echo "status $?"`, "bash", target]);
+  t.after(() => holder.kill("SIGKILL"));
   await once(holder.stdout, "data");
   child.kill("SIGTERM");
   while (findFuseMount(target) !== null) await new Promise((resolve) => setTimeout(resolve, 20));

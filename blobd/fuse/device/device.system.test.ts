@@ -113,6 +113,7 @@ test("a busy mount is left, detached or aborted, as is asked", async (t) => {
   const { mount, target } = await mounted(t);
   await sh(`echo x > "$1/f"`, target);
   const holder = spawn("bash", ["-c", `exec 3< "$1/f"; echo open; read -r; cat <&3; echo "status $?"`, "bash", target]);
+  t.after(() => holder.kill("SIGKILL"));
   const output: string[] = [];
   holder.stdout.on("data", (data) => output.push(String(data)));
   const closed = once(holder, "close");
@@ -120,6 +121,7 @@ test("a busy mount is left, detached or aborted, as is asked", async (t) => {
   await assert.rejects(mount.unmount("fail"), { code: "EBUSY" });
   assert.equal(await sh(`cat "$1/f"`, target), "x\n");
   const detached = mount.unmount("detach");
+  while (findFuseMount(target) !== null) await new Promise((resolve) => setTimeout(resolve, 20));
   await assert.rejects(sh(`cat "$1/f"`, target));
   holder.stdin.end("go\n"); // It may still read what it has open, and when it is done the mount is.
   await detached;
@@ -130,6 +132,7 @@ test("a busy mount is left, detached or aborted, as is asked", async (t) => {
 test("a server that hangs does not hold its callers once it is aborted", async (t) => {
   const { mount, target } = await mounted(t, "openThreadFileSystem", 1);
   const stuck = spawn("cat", [join(target, "hang")], { stdio: "ignore" });
+  t.after(() => stuck.kill("SIGKILL"));
   const ended = once(stuck, "close");
   await new Promise((resolve) => setTimeout(resolve, 300));
   assert.equal(stuck.exitCode, null);
@@ -190,7 +193,7 @@ test("notifications: the kernel looks again at what it has cached", async (t) =>
 });
 
 /** A process that serves a mount until it is killed. */
-async function serverProcess(target: string, args: string[] = []): Promise<ChildProcess> {
+async function serverProcess(t: TestContext, target: string, args: string[] = []): Promise<ChildProcess> {
   const child = spawn(
     process.execPath,
     [fileURLToPath(new URL("./testing-server.js", import.meta.url)), target, ...args],
@@ -198,20 +201,21 @@ async function serverProcess(target: string, args: string[] = []): Promise<Child
       stdio: ["ignore", "pipe", "inherit"],
     },
   );
+  t.after(() => child.kill("SIGKILL"));
   await once(child.stdout!, "data");
   return child;
 }
 
 test("kill -9 of the server: no caller hangs, and the next server takes the place", async (t) => {
   const target = mountPoint(t);
-  const server = await serverProcess(target);
+  const server = await serverProcess(t, target);
   await sh(`echo x > "$1/f"; touch "$1/wait"`, target);
   const waiting = fails(`cat "$1/wait"`, target);
   await new Promise((resolve) => setTimeout(resolve, 200));
   server.kill("SIGKILL");
   assert.match(await waiting, /connection abort|not connected/i);
   assert.match(await fails(`ls "$1"`, target), /not connected/);
-  const next = await serverProcess(target);
+  const next = await serverProcess(t, target);
   assert.equal(await sh(`echo y > "$1/g"; cat "$1/g"`, target), "y\n");
   assert.equal(readFileSync("/proc/mounts", "utf8").split(target).length, 2, "the dead mount is gone");
   next.kill("SIGKILL");
@@ -220,7 +224,7 @@ test("kill -9 of the server: no caller hangs, and the next server takes the plac
 
 test("a server that ends by process.exit() does not hang in its own threads", async (t) => {
   const target = mountPoint(t);
-  const server = await serverProcess(target, ["exit"]);
+  const server = await serverProcess(t, target, ["exit"]);
   const [code] = await once(server, "close");
   assert.equal(code, 7);
   assert.equal(findFuseMount(target), null);
