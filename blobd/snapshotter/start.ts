@@ -50,7 +50,7 @@ const MOUNT_AHEAD_MS = 40;
 /** Mounts that fit in one message go both ways; containerd's limit for messages, in bytes. */
 const MAX_MESSAGE_BYTES = 16 << 20;
 /** How long calls in work may take to end, in ms. */
-const STOP_GRACE_MS = 10_000;
+const STOP_GRACE_MS = 3000;
 
 /**
  * Starts a snapshotter and differ for containerd, recovering first what an earlier process left.
@@ -187,7 +187,11 @@ function listen(server: Server, address: string): Promise<void> {
 
 function shutdown(server: Server): Promise<void> {
   return new Promise((done) => {
-    const timer = setTimeout(() => server.forceShutdown(), STOP_GRACE_MS).unref();
+    // Forced, the server does not call back what waits for its end.
+    const timer = setTimeout(() => {
+      server.forceShutdown();
+      done();
+    }, STOP_GRACE_MS);
     server.tryShutdown(() => {
       clearTimeout(timer);
       done();
@@ -197,7 +201,13 @@ function shutdown(server: Server): Promise<void> {
 
 /** Answers that are part of the protocol. */
 function isOrdinary(code: number): boolean {
-  return [status.NOT_FOUND, status.ALREADY_EXISTS, status.FAILED_PRECONDITION, status.UNIMPLEMENTED].includes(code);
+  return [
+    status.INVALID_ARGUMENT,
+    status.NOT_FOUND,
+    status.ALREADY_EXISTS,
+    status.FAILED_PRECONDITION,
+    status.UNIMPLEMENTED,
+  ].includes(code);
 }
 
 function countKinds(table: SnapshotTable): Record<string, number> {

@@ -4,14 +4,13 @@
  */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import {
   buildTar,
-  busyboxLayer,
   compareTrees,
   describeTree,
   EDGE_UNPACK_TIMES,
@@ -19,7 +18,6 @@ import {
   type Registry,
   run,
   startRegistry,
-  storeState,
   type TarEntry,
   type TreeDescription,
   tempDir,
@@ -29,6 +27,7 @@ import {
 } from "../../builder/testkit/index.ts";
 import { SNAPSHOTTER } from "./config.ts";
 import { ContainerdLab } from "./lab.ts";
+import { NOTHING, removeAll, writeImage } from "./testing.ts";
 
 const work = tempDir();
 let lab: ContainerdLab;
@@ -154,25 +153,9 @@ test("an image of all that the layer format can say is seen as umoci unpacks it"
   assert.deepEqual(compareTrees(umoci, await describeImage(image, SNAPSHOTTER), except), []);
 });
 
-/** A busybox image with a layer of files to change. */
-async function writeBase(layout: string): Promise<void> {
-  const applets = ["sh", "cat", "ls", "rm", "mkdir", "ln", "chmod", "chown", "mv", "echo", "sleep", "touch", "mount"];
-  const files = buildTar([
-    { name: "data/", type: "5" },
-    { name: "data/keep", content: "kept" },
-    { name: "data/change", content: "before" },
-    { name: "data/remove", content: "x" },
-    { name: "tree/", type: "5" },
-    { name: "tree/old", content: "old" },
-    { name: "gone/", type: "5" },
-    { name: "gone/file", content: "x" },
-  ]);
-  await writeOciLayout(layout, "base", [buildTar(busyboxLayer(applets)), files], { Cmd: ["/bin/sh"] });
-}
-
 test("containers run, write, and do not see each other", async () => {
   const layout = join(work, "base");
-  await writeBase(layout);
+  await writeImage(layout);
   const image = await publish(layout, "base", "base");
   await lab.pull(image);
   assert.equal(
@@ -275,25 +258,5 @@ test("a layer that lies about its content fails the pull, and the next pull is n
 });
 
 test("all removed: store, folders and mounts are as they were", async () => {
-  const { stdout } = await lab.ctr("images", "ls", "--quiet");
-  await lab.ctr("images", "rm", "--sync", ...stdout.trim().split("\n"));
-  const empty = async () => {
-    const { stdout: snapshots } = await lab.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "ls");
-    const folders = ["chains", "snapshots", "trash", "tmp"];
-    const left = await Promise.all(folders.map((name) => readdir(lab.outside(join(lab.root, name)))));
-    const { blobs, layers, tmp } = storeState(lab.outside(lab.store));
-    const holds = await readdir(lab.outside(join(lab.store, "holds")));
-    return {
-      snapshots: snapshots.trim().split("\n").length - 1,
-      mounts: await lab.mounts(),
-      files: [...left.flat(), ...blobs, ...layers, ...tmp, ...holds],
-    };
-  };
-  // Leases of pulls that failed keep their content for a while.
-  for (let i = 0; i < 20 && (await empty()).files.length > 0; i++) {
-    const leases = (await lab.ctr("leases", "ls", "--quiet")).stdout.trim().split("\n").filter(Boolean);
-    for (const lease of leases) await lab.ctr("leases", "rm", "--sync", lease);
-    await new Promise((resolve) => setTimeout(resolve, 500));
-  }
-  assert.deepEqual(await empty(), { snapshots: 0, mounts: [], files: [] });
+  assert.deepEqual(await removeAll(lab), NOTHING);
 });

@@ -1,0 +1,109 @@
+/** Snapshotter, converters and containerd killed at bad moments; a store that rots. Needs root. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pushImage, type Registry, startRegistry, tempDir } from "../../builder/testkit/index.ts";
+import { SNAPSHOTTER } from "./config.ts";
+import { ContainerdLab } from "./lab.ts";
+import { NOTHING, removeAll, TAG, writeImage } from "./testing.ts";
+
+const work = tempDir();
+let lab: ContainerdLab;
+let registry: Registry;
+let image: string;
+before(async () => {
+  [lab, registry] = await Promise.all([ContainerdLab.start(), startRegistry()]);
+  const layout = join(work, "layout");
+  await writeImage(layout, 3, 8 << 20);
+  image = `${registry.host}/base:1`;
+  await pushImage(layout, TAG, image);
+});
+after(async () => {
+  await lab?.stop();
+  await registry?.stop();
+});
+
+async function runContainer(id: string, ...command: string[]): Promise<string> {
+  return (await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", image, id, ...command)).stdout;
+}
+
+/** containerd's connection to a plugin that came back takes a while (gRPC's back-off). */
+async function soon<T>(work: () => Promise<T>): Promise<T> {
+  for (let tries = 0; ; tries++)
+    try {
+      return await work();
+    } catch (error) {
+      if (tries === 20) throw error;
+      await sleep(300);
+    }
+}
+
+for (const delayMs of [20, 120, 220, 320, 450])
+  test(`the snapshotter killed ${delayMs} ms into a pull: the next pull is whole, and nothing is left in the end`, async () => {
+    const pull = lab.pull(image).catch(() => "broken off");
+    await sleep(delayMs);
+    await lab.kill("snapshotter");
+    await lab.startSnapshotter();
+    await pull;
+    await soon(() => lab.pull(image));
+    assert.equal(await runContainer("after", "/bin/cat", "/data/keep"), "kept");
+    assert.deepEqual(await removeAll(lab), NOTHING);
+  });
+
+test("converters killed during a pull: the pull fails or not, the next one is whole", async () => {
+  const pull = lab.pull(image).catch(() => "broken off");
+  await sleep(150);
+  const children = readFileSync(`/proc/${lab.snapshotterPid}/task/${lab.snapshotterPid}/children`, "utf8");
+  for (const pid of children.trim().split(" ")) process.kill(Number(pid), "SIGKILL");
+  await pull;
+  await soon(() => lab.pull(image));
+  assert.equal(await runContainer("after", "/bin/cat", "/data/keep"), "kept");
+});
+
+test("a running container outlives snapshotter and containerd, and keeps what it wrote", async () => {
+  await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--detach", image, "lives", "/bin/sleep", "1000");
+  const inside = (...command: string[]) =>
+    soon(() => lab.ctr("tasks", "exec", "--exec-id", `e${Math.random()}`, "lives", ...command));
+  await inside("/bin/sh", "-c", "echo -n mine >/data/change");
+  await lab.kill("snapshotter");
+  assert.equal((await inside("/bin/cat", "/data/keep", "/data/change")).stdout, "keptmine");
+  await lab.startSnapshotter();
+  await lab.kill("containerd");
+  await lab.startContainerd();
+  assert.equal((await inside("/bin/cat", "/data/keep", "/data/change")).stdout, "keptmine");
+  assert.equal(await soon(() => runContainer("beside", "/bin/cat", "/data/change")), "before");
+  // The mount below all is taken away, as after a reboot: it comes back when it is needed.
+  for (const line of await lab.mounts())
+    if (line.includes("/chains/")) await lab.run(lab.inside("umount", "-l", line.split(" ")[1]!));
+  assert.equal((await inside("/bin/cat", "/data/keep", "/data/change")).stdout, "keptmine");
+  assert.equal(await runContainer("anew", "/bin/cat", "/data/keep"), "kept");
+  await lab.ctr("tasks", "kill", "--signal", "KILL", "lives");
+  await soon(() => lab.ctr("containers", "rm", "lives"));
+});
+
+test("a store whose blobs were damaged: what runs next is repaired from containerd's content", async () => {
+  await lab.stopSnapshotter();
+  for (const line of await lab.mounts()) await lab.run(lab.inside("umount", "-l", line.split(" ")[1]!));
+  const blobs = lab.outside(join(lab.store, "blobs/sha256"));
+  for (const name of readdirSync(blobs)) {
+    const bytes = readFileSync(join(blobs, name));
+    bytes.fill(0xff, 0, 5000);
+    writeFileSync(join(blobs, name), bytes);
+  }
+  await lab.startSnapshotter();
+  assert.equal(await soon(() => runContainer("repaired", "/bin/cat", "/data/keep")), "kept");
+});
+
+for (const delayMs of [0, 15, 40])
+  test(`the snapshotter killed ${delayMs} ms into a removal: nothing is left in the end`, async () => {
+    await soon(() => lab.pull(image));
+    const removal = lab.ctr("images", "rm", "--sync", image).catch(() => "broken off");
+    await sleep(delayMs);
+    await lab.kill("snapshotter");
+    await lab.startSnapshotter();
+    await removal;
+    await soon(() => lab.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "ls"));
+    assert.deepEqual(await removeAll(lab), NOTHING);
+  });

@@ -1,0 +1,79 @@
+/** For tests: a small image in layers, and what is left of a lab's images. */
+import { randomBytes } from "node:crypto";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { buildTar, busyboxLayer, storeState, writeOciLayout } from "../../builder/testkit/index.ts";
+import { SNAPSHOTTER } from "./config.ts";
+import type { ContainerdLab } from "./lab.ts";
+
+/** Programs of the images here. */
+const APPLETS = ["sh", "cat", "ls", "rm", "mkdir", "ln", "chmod", "chown", "mv", "echo", "sleep", "touch", "mount"];
+/** The image's tag in its layout. */
+export const TAG = "base";
+
+/** Writes an image with busybox, a layer of small files, and as many more of `bytes` each that do not compress. */
+export async function writeImage(layout: string, more = 0, bytes = 0): Promise<void> {
+  const files = buildTar([
+    { name: "data/", type: "5" },
+    { name: "data/keep", content: "kept" },
+    { name: "data/change", content: "before" },
+    { name: "data/remove", content: "x" },
+    { name: "tree/", type: "5" },
+    { name: "tree/old", content: "old" },
+    { name: "gone/", type: "5" },
+    { name: "gone/file", content: "x" },
+  ]);
+  const large = Array.from({ length: more }, (_, i) => buildTar([{ name: `large-${i}`, content: randomBytes(bytes) }]));
+  await writeOciLayout(layout, TAG, [buildTar(busyboxLayer(APPLETS)), files, ...large], { Cmd: ["/bin/sh"] });
+}
+
+/** What there is of images and containers. */
+export interface Left {
+  readonly snapshots: number;
+  readonly mounts: readonly string[];
+  /** Names in the folders of snapshotter and store. */
+  readonly files: readonly string[];
+}
+
+export const NOTHING: Left = { snapshots: 0, mounts: [], files: [] };
+/** How long containerd's garbage collector and ours may take, in ms. */
+const PATIENCE_MS = 30_000;
+
+/** Removes all images and leases, and waits until nothing is left, or gives what stays. */
+export async function removeAll(lab: ContainerdLab): Promise<Left> {
+  const names = async (...list: string[]) =>
+    (await lab.ctr(...list, "ls", "--quiet")).stdout.trim().split("\n").filter(Boolean);
+  const images = await names("images");
+  if (images.length > 0) await lab.ctr("images", "rm", "--sync", ...images);
+  for (const endMs = performance.now() + PATIENCE_MS; ; await sleep(300)) {
+    // Leases of pulls that were broken off keep their content for a day.
+    for (const lease of await names("leases")) await lab.ctr("leases", "rm", "--sync", lease);
+    // A plugin that has just come back is not reached at once.
+    await collectSnapshots(lab).catch(() => {});
+    const left = await whatIsLeft(lab);
+    if (left.files.length + left.snapshots + left.mounts.length === 0 || performance.now() > endMs) return left;
+  }
+}
+
+/** containerd looks for snapshots that its plugin has and it does not only when another one was removed. */
+async function collectSnapshots(lab: ContainerdLab): Promise<void> {
+  const snapshots = (...args: string[]) => lab.ctr("snapshots", "--snapshotter", SNAPSHOTTER, ...args);
+  const key = `collect-${Date.now()}`;
+  await snapshots("prepare", key);
+  await snapshots("rm", key);
+  const lease = (await lab.ctr("leases", "create")).stdout.trim();
+  await lab.ctr("leases", "rm", "--sync", lease);
+}
+
+async function whatIsLeft(lab: ContainerdLab): Promise<Left> {
+  const { stdout } = await lab.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "ls");
+  const folders = ["chains", "snapshots", "trash", "tmp"].map((name) => join(lab.root, name));
+  const inFolders = await Promise.all([...folders, join(lab.store, "holds")].map((path) => readdir(lab.outside(path))));
+  const { blobs, layers, tmp } = storeState(lab.outside(lab.store));
+  return {
+    snapshots: stdout.trim().split("\n").length - 1,
+    mounts: await lab.mounts(),
+    files: [...inFolders.flat(), ...blobs, ...layers, ...tmp],
+  };
+}
