@@ -1,7 +1,7 @@
 import { fstatSync } from "node:fs";
 import { BackendRequest, FsRequest } from "../../formats/vhost-user/index.ts";
 import { PAGE_SIZE } from "../sys/index.ts";
-import { ChannelLink } from "./channel-link.ts";
+import { ChannelLink, ETIMEDOUT } from "./channel-link.ts";
 import type { ChannelDescription } from "./data-plane.ts";
 import type { ShmemMapper } from "./queue-handler.ts";
 import { PENDING, RECORD, WindowState } from "./window-state.ts";
@@ -12,6 +12,8 @@ const ENODEV = 19;
 const EINVAL = 22;
 const ENOSPC = 28;
 const ENOSYS = 38;
+/** A front-end that answers at all has answered a mark long before, in ms. */
+const MARK_TIMEOUT_MS = 10_000;
 
 /**
  * One worker's use of the back-end channel. Workers take turns. What is asked is entered as pending before it is sent and
@@ -204,8 +206,10 @@ export class BackendChannel implements ShmemMapper {
     const unmap = this.#requestOf(UNMAP);
     for (let barriers = 0; this.#state.marksOpen > 0; ) {
       // Not given up half way: what was read is known here only.
-      const result = this.#link.receive(barriers === 0);
-      if (result !== 0) return result;
+      const result = this.#link.receive(barriers === 0, MARK_TIMEOUT_MS);
+      // A predecessor that was killed in this very loop had read a part of the answers to its mark: nothing more comes.
+      if (result === -ETIMEDOUT) this.#state.allMarksAnswered();
+      if (result !== 0) return result === -ETIMEDOUT ? 0 : result;
       const request = this.#link.messages.answeredRequest;
       if (request === unmap && barriers >= 2 && this.#link.messages.answer(unmap) !== 0) this.#state.markAnswered();
       barriers = request === barrier ? barriers + 1 : 0;

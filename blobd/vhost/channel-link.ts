@@ -6,6 +6,7 @@ import type { WorkerSignal } from "./worker-signal.ts";
 
 const EINTR = 4;
 const ENODEV = 19;
+export const ETIMEDOUT = 110;
 
 /**
  * One worker's hold of the back-end channel: whole messages there, whole answers back, and the lock by which workers take
@@ -62,28 +63,30 @@ export class ChannelLink {
   }
 
   /** Reads one answer. An interruption may end the wait for its first byte only, if it may at all. */
-  receive(interruptible = true): number {
+  receive(interruptible = true, timeoutMs = -1): number {
     for (let got = 0; got < ANSWER_BYTES; ) {
       const result = this.#socket.receive(this.messages.answerAddress + got, ANSWER_BYTES - got, this.#strayFds);
       for (const fd of this.#strayFds.splice(0)) closeSync(fd);
       if (result > 0) got += result;
       else if (result !== WOULD_BLOCK) return -ENODEV;
       else {
-        const waited = this.#wait(this.#fd, POLLIN, interruptible && got === 0);
+        const waited = this.#wait(this.#fd, POLLIN, interruptible && got === 0, timeoutMs);
         if (waited !== 0) return waited;
       }
     }
     return 0;
   }
 
-  /** Waits for `fd`. @returns 0, or -EINTR when a command waits that must not be kept waiting */
-  #wait(fd: number, events: number, interruptible: boolean): number {
+  /** Waits for `fd`. @returns 0, -EINTR when a command waits that must not be kept waiting, -ETIMEDOUT */
+  #wait(fd: number, events: number, interruptible: boolean, timeoutMs = -1): number {
     this.#poll.set(0, fd, events);
     this.#poll.set(1, interruptible ? this.#signal.fd : -1, POLLIN);
+    const end = timeoutMs < 0 ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
     for (;;) {
       if (interruptible && this.#signal.isInterrupted) return -EINTR;
-      this.#poll.wait(-1);
+      this.#poll.wait(timeoutMs);
       if (this.#poll.ready(0) !== 0) return 0;
+      if (performance.now() >= end) return -ETIMEDOUT;
       // Commands that can wait are found by their count, not by this event.
       if (this.#poll.ready(1) !== 0) takeEvent(this.#signal.fd);
     }

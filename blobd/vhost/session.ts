@@ -1,5 +1,4 @@
 import { closeSync } from "node:fs";
-import { FormatError } from "../../formats/bytes/index.ts";
 import {
   CONFIG_MIGRATION,
   ConfigSpace,
@@ -7,22 +6,19 @@ import {
   decodeSingleRegion,
   F_PROTOCOL_FEATURES,
   Inflight,
-  MAX_CONFIG_BYTES,
-  MAX_SHMEM_REGIONS,
   ProtocolFeature,
-  queueRegionBytes,
   Request,
-  ShmemConfig,
   U64,
 } from "../../formats/vhost-user/index.ts";
-import { bit, isQueueSize } from "../../formats/virtio/index.ts";
+import { bit } from "../../formats/virtio/index.ts";
 import { memfd, signalEvent } from "../sys/index.ts";
 import type { DataPlane, WindowPlace } from "./data-plane.ts";
 import type { DeviceDescription } from "./device.ts";
 import { closeAll, FrontEndMemory } from "./front-end-memory.ts";
 import { type Message, MessageSocket } from "./message-socket.ts";
 import { holds } from "./ring.ts";
-import { NEEDED_FEATURE, offeredFeatures, offeredProtocolFeatures, shmemSizes } from "./session-features.ts";
+import { NEEDED_FEATURE, offeredFeatures, offeredProtocolFeatures } from "./session-features.ts";
+import { bad, configRange, configReply, inflightSize, shmemReply, small, subset, u64 } from "./session-payloads.ts";
 import { SessionRings } from "./session-rings.ts";
 import type { WindowState } from "./window-state.ts";
 
@@ -177,7 +173,7 @@ export class Session {
         await this.#setChannel(fds.pop() as number);
         return null;
       case Request.GET_CONFIG:
-        return this.#getConfig(payload);
+        return configReply(payload, device.config);
       case Request.SET_CONFIG:
         return this.#setConfig(message);
       case Request.GET_INFLIGHT_FD:
@@ -189,7 +185,7 @@ export class Session {
         await this.#resetDevice();
         return null;
       case Request.GET_SHMEM_CONFIG:
-        return this.#shmemConfig();
+        return shmemReply(device.windowBytes);
     }
   }
 
@@ -252,30 +248,15 @@ export class Session {
     if (old >= 0) closeSync(old);
   }
 
-  #getConfig(payload: Uint8Array): Uint8Array {
-    const { start, size } = this.#configRange(payload);
-    const reply = new Uint8Array(ConfigSpace.size + size);
-    reply.set(payload.subarray(0, ConfigSpace.size));
-    reply.set(this.#context.device.config.subarray(start, start + size), ConfigSpace.size);
-    return reply;
-  }
-
   /** A guest may write its configuration space as it likes, so that is no reason to end anything. It changes nothing. */
   #setConfig({ payload, needsReply }: Message): Uint8Array | null {
-    this.#configRange(payload);
+    configRange(payload);
     const isMigration = ConfigSpace.view(payload).flags === CONFIG_MIGRATION;
     return needsReply && this.#has(ProtocolFeature.REPLY_ACK) ? u64(isMigration ? 0n : 1n) : null;
   }
 
-  #configRange(payload: Uint8Array): { start: number; size: number } {
-    const { start, size } = ConfigSpace.view(payload);
-    if (start + size > MAX_CONFIG_BYTES || payload.length !== ConfigSpace.size + size)
-      throw bad("vhost_user_config.size", ConfigSpace.at.size, `found ${size} bytes at ${start} in ${payload.length}`);
-    return { start, size };
-  }
-
   #getInflight(payload: Uint8Array): Uint8Array {
-    const { queues, bytes } = this.#inflightOf(payload);
+    const { queues, bytes } = inflightSize(payload, this.#context.device);
     this.#replyFd = memfd("inflight", queues * bytes);
     const reply = new Uint8Array(payload);
     const view = Inflight.view(reply);
@@ -285,7 +266,7 @@ export class Session {
   }
 
   #setInflight(payload: Uint8Array, fds: number[]): void {
-    const { queues, bytes } = this.#inflightOf(payload);
+    const { queues, bytes } = inflightSize(payload, this.#context.device);
     const { mmapSize, mmapOffset, queueSize } = Inflight.view(payload);
     const [fd] = fds as [number];
     if (this.#rings.isAnyRunning) throw new Error("SET_INFLIGHT_FD while a queue runs");
@@ -296,26 +277,10 @@ export class Session {
     fds.length = 0;
   }
 
-  #inflightOf(payload: Uint8Array): { queues: number; bytes: number } {
-    const { numQueues, queueSize } = Inflight.view(payload);
-    const { maxQueues } = this.#context.device;
-    if (numQueues === 0 || numQueues > maxQueues || !isQueueSize(queueSize))
-      throw bad("vhost_user_inflight", 16, `found ${numQueues} queues of ${queueSize}, the device has ${maxQueues}`);
-    return { queues: numQueues, bytes: queueRegionBytes(queueSize) };
-  }
-
   async #resetDevice(): Promise<void> {
     await this.#rings.reset();
     this.#context.window?.state.forgetMappings();
     await this.#context.plane.reset();
-  }
-
-  #shmemConfig(): Uint8Array {
-    const sizes = shmemSizes(this.#context.device.windowBytes);
-    const reply = new Uint8Array(ShmemConfig.size + MAX_SHMEM_REGIONS * 8);
-    ShmemConfig.view(reply).numRegions = sizes.length;
-    for (const [id, size] of sizes.entries()) U64.view(reply, ShmemConfig.size + id * 8).value = BigInt(size);
-    return reply;
   }
 
   /** Gives everything back, whatever state it is in. */
@@ -337,28 +302,4 @@ export class Session {
     if (this.#channelFd >= 0) closeSync(this.#channelFd);
     this.#socket.close();
   }
-}
-
-function u64(value: bigint): Uint8Array {
-  const payload = new Uint8Array(U64.size);
-  U64.view(payload).value = value;
-  return payload;
-}
-
-/** A u64 of which the protocol uses the low bits only. */
-function small(payload: Uint8Array): number {
-  const { value } = U64.view(payload);
-  if (value > 0xffff_ffffn)
-    throw bad("vhost_user_u64", 0, `found 0x${value.toString(16)}, expected an index and bit 8`);
-  return Number(value);
-}
-
-function subset(found: bigint, offered: bigint, what: string): bigint {
-  if ((found & ~offered) !== 0n)
-    throw new Error(`${what} 0x${found.toString(16)} were set, 0x${offered.toString(16)} offered`);
-  return found;
-}
-
-function bad(field: string, at: number, detail: string): FormatError {
-  return new FormatError("ERR_BAD_VALUE", field, at, detail);
 }

@@ -86,6 +86,9 @@ export class WindowState {
   markSent(): void {
     this.#i32[4] = (this.#i32[4] as number) + 1;
   }
+  allMarksAnswered(): void {
+    this.#i32[5] = this.#i32[4] as number;
+  }
   markAnswered(): void {
     this.#i32[5] = (this.#i32[5] as number) + 1;
   }
