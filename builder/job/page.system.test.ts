@@ -80,13 +80,10 @@ test("a failure shows its reason, in the list too; a wrong reference is told bes
   await page.getByLabel("Convert an image").fill(`${registry.host}/team/absent:1`);
   await page.keyboard.press("Enter");
   await page.locator(".badge.failed").waitFor();
-  await page.getByText("is no longer in the registry").waitFor();
+  await page.getByText("is not in the registry").waitFor();
   await page.getByRole("button", { name: "Retry" }).waitFor();
   await page.goto(url);
-  assert.match(
-    (await page.locator("tr[data-status=failed] .reason").textContent()) ?? "",
-    /is no longer in the registry/,
-  );
+  assert.match((await page.locator("tr[data-status=failed] .reason").textContent()) ?? "", /is not in the registry/);
 
   await page.getByLabel("Convert an image").fill("elsewhere.example/app");
   await page.getByRole("button", { name: "Start" }).click();

@@ -184,7 +184,7 @@ test("an image deleted meanwhile, a tag that moved on, an unreachable registry",
   const gone = await client.start(`${registry.host}/nobody/nothing:1`);
   assert.deepEqual(await client.waitFor(gone, "failed").then(({ errorCode, reason }) => [errorCode, reason]), [
     "ERR_NOT_FOUND",
-    "is no longer in the registry",
+    "is not in the registry",
   ]);
   const old = await putImage(registry.host, "moved/app", "1", tiny("old"));
   const now = await putImage(registry.host, "moved/app", "1", tiny("new"));

@@ -48,9 +48,15 @@ after(async () => {
   await postgres.stop();
 });
 
-/** Workers share no store, as on two machines. */
-async function startWorker(name: string): Promise<JobProcess> {
-  const worker = await startJob(["work", ...common, "--store", join(directory, `store-${name}`)]);
+/** A clock that is an hour ahead. */
+const AHEAD =
+  "const D=Date;globalThis.Date=class extends D{constructor(...a){a.length?super(...a):super(D.now()+36e5)}" +
+  "static now(){return D.now()+36e5}}";
+
+/** Workers share no store, as on two machines; nor do their clocks agree. */
+async function startWorker(name: string, ahead: boolean): Promise<JobProcess> {
+  const env = ahead ? { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(AHEAD)}` } : {};
+  const worker = await startJob(["work", ...common, "--store", join(directory, `store-${name}`)], env);
   workers.push(worker);
   return worker;
 }
@@ -58,7 +64,7 @@ async function startWorker(name: string): Promise<JobProcess> {
 const name = (i: number) => `many/app${i}`;
 
 test("a hundred pushes at once, two workers, one killed: every image is converted once, nothing is lost", async () => {
-  const [first, second] = await Promise.all([startWorker("a"), startWorker("b")]);
+  const [first, second] = await Promise.all([startWorker("a", false), startWorker("b", true)]);
   const digests = await Promise.all(
     Array.from({ length: IMAGES }, (_, i) =>
       putImage(registry.host, name(i), "1", tinyImage([{ name: `file${i}`, content: `content ${i}` }])),
@@ -81,6 +87,7 @@ test("a hundred pushes at once, two workers, one killed: every image is converte
     assert.equal((await getManifest(registry.host, repository, "1-erofs"))?.digest, targetDigest, source);
   }
   // By the workers' own accounts, too: each image was told as converted once.
+  assert.match(second.log(), new RegExp(`"time":"${new Date(Date.now() + 3_500_000).toISOString().slice(0, 10)}`));
   const told = [first, second].flatMap((worker) => converted(worker.log()));
   assert.equal(new Set(told).size, told.length, "no conversion was told twice");
   assert.equal(told.length, IMAGES);

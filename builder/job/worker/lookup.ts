@@ -38,7 +38,8 @@ export async function lookUp(context: QueueContext, held: Held, signal: AbortSig
   if (!asked && !rule?.convert) return leave("no rule wants it");
 
   const found = await inspectSettled(held, signal);
-  if (found === undefined) return leave("is no longer in the registry", "ERR_NOT_FOUND");
+  if (found === undefined)
+    return leave(asked ? "is not in the registry" : "is no longer in the registry", "ERR_NOT_FOUND");
   if (held.digest !== null && found.digest !== held.digest)
     return leave(`the tag ${held.tag} means another image by now, ${found.digest}`, "ERR_MOVED");
   if (found.refusal !== undefined) return leave(found.refusal, "ERR_UNSUPPORTED");
