@@ -13,7 +13,7 @@ import {
   putImage,
   startJob,
   tinyImage,
-} from "./testing.ts";
+} from "./testkit/index.ts";
 
 // Registries that take nothing, lie or are slow: Debian's docker-registry behind a proxy that has a say in every request.
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { type Registry, startRegistry, tempDir } from "../testkit/index.ts";
-import { authorizationFile, freePort, type JobProcess, putImage, startJob, tinyImage } from "./testing.ts";
+import { authorizationFile, freePort, type JobProcess, putImage, startJob, tinyImage } from "./testkit/index.ts";
 
 // The page in Debian's Chromium, as a person uses it.
 

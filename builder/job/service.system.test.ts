@@ -25,7 +25,7 @@ import {
   startJob,
   tinyImage,
   until,
-} from "./testing.ts";
+} from "./testkit/index.ts";
 
 // The service as it is run: `erofsify job serve` on its embedded queue, Debian's docker-registry that notifies it, skopeo.
 

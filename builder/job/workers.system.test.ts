@@ -13,7 +13,7 @@ import {
   startJob,
   tinyImage,
   until,
-} from "./testing.ts";
+} from "./testkit/index.ts";
 
 // Several workers on Debian's PostgreSQL: a hundred pushes at once, and one worker killed in the middle.
 
