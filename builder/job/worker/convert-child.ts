@@ -42,10 +42,12 @@ export interface ChildOptions {
  */
 export async function convertInChild(request: ConversionRequest, options: ChildOptions): Promise<Result> {
   options.signal.throwIfAborted();
+  // Not for a process that handles strangers' images.
+  const { EROFSIFY_DATABASE: _, ...env } = process.env;
   const child = spawn(
     process.execPath,
     [...NODE_OPTIONS, `--max-old-space-size=${options.memoryMiB}`, MAIN, "job", "convert-one"],
-    { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, UV_THREADPOOL_SIZE: THREAD_POOL_SIZE } },
+    { stdio: ["pipe", "pipe", "pipe"], env: { ...env, UV_THREADPOOL_SIZE: THREAD_POOL_SIZE } },
   );
   preferForOom(child.pid);
   const stop = stopper(child);

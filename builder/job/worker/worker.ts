@@ -41,6 +41,8 @@ const LOOKUPS_AT_ONCE = 4;
 const POLL_MS = 2000;
 const BEAT_MS = 2000;
 const SWEEP_MS = 5000;
+/** Sweeps that were further apart say that something stood still. */
+const MOST_PAUSE_MS = 2 * SWEEP_MS;
 const FORGET_MS = 3_600_000;
 
 /** A job under way. */
@@ -98,7 +100,13 @@ export class Worker {
     await db.listen(CHANNEL, () => this.#wake());
     this.#every(POLL_MS, async () => this.#wake());
     this.#every(BEAT_MS, () => this.#beat());
+    let lastMs = performance.now();
     this.#every(SWEEP_MS, async () => {
+      // After the database was away nobody could say that he is alive: first let them.
+      await db.query("SELECT 1");
+      const pauseMs = performance.now() - lastMs;
+      lastMs = performance.now();
+      if (pauseMs > MOST_PAUSE_MS) return;
       const lost = await giveBackLost(this.#context);
       if (lost > 0) this.#log.warn({ lost }, "jobs of workers that are gone are tried again");
     });
