@@ -1,5 +1,5 @@
 import { closeSync, readFileSync, writeFileSync } from "node:fs";
-import { createMount } from "../../sys/index.ts";
+import { createMount, POLLERR, PollSet } from "../../sys/index.ts";
 
 /** Where fusectl is mounted on every common system. */
 const FUSECTL = "/sys/fs/fuse/connections";
@@ -32,6 +32,17 @@ export function findFuseMount(
     found = isFuse ? { connection: Number(fields[2]!.split(":")[1]), type, source: unescapeOctal(source) } : null;
   }
   return found;
+}
+
+/**
+ * Whether a descriptor of /dev/fuse still has its connection. When the mount has gone, the connection's number may be that
+ * of another mount already.
+ */
+export function isConnected(fd: number): boolean {
+  const set = new PollSet(1);
+  set.add(fd, 0);
+  set.wait(0);
+  return (set.ready(0) & POLLERR) === 0;
 }
 
 /**

@@ -143,6 +143,19 @@ test("a server that hangs does not hold its callers once it is aborted", async (
   assert.equal(findFuseMount(target), null);
 });
 
+test("an abort that comes too late leaves the mount alone that has the connection's number by now", async (t) => {
+  const first = await mounted(t);
+  const { connection } = findFuseMount(first.target)!;
+  await first.mount.unmount("detach");
+  // Linux gives the lowest free number; others on this machine may take and leave some meanwhile.
+  let second = await mounted(t);
+  for (let tries = 0; findFuseMount(second.target)!.connection !== connection && tries < 20; tries++)
+    second = await mounted(t);
+  assert.equal(findFuseMount(second.target)!.connection, connection);
+  await first.mount.abort();
+  assert.equal(await sh(`echo x > "$1/f"; cat "$1/f"`, second.target), "x\n");
+});
+
 test("a file system that cannot be opened mounts nothing", async (t) => {
   const target = mountPoint(t);
   const start = (fileSystem: ReturnType<typeof source>, threads = 2) =>

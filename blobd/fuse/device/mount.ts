@@ -5,7 +5,7 @@ import { Worker } from "node:worker_threads";
 import { cloneFuseDevice, SysError, UmountFlag, unmount, unmountAsync } from "../../sys/index.ts";
 import { MAX_WRITE_BYTES, SESSION_WORDS } from "../index.ts";
 import { type Attached, type AttachOptions, attach, detachByHelper } from "./attach.ts";
-import { abortConnection, findFuseMount } from "./connection.ts";
+import { abortConnection, findFuseMount, isConnected } from "./connection.ts";
 import type { FileSystemSource, ServeMessage, ThreadJob, ThreadMessage } from "./job.ts";
 import { FuseNotifier } from "./notifier.ts";
 
@@ -43,6 +43,8 @@ export class FuseMount {
   readonly #attached: Attached;
   readonly #threads: readonly Thread[];
   readonly #onExit = () => leaveNothing(this.#attached);
+  /** All threads have left, and the descriptors are closed. */
+  #isOver = false;
 
   /**
    * Opens the file system in each thread, then mounts it. The kernel's INIT may still be on its way when this resolves;
@@ -106,7 +108,8 @@ export class FuseMount {
 
   /** Ends the connection, whoever uses it or hangs in it, and takes the mount away. */
   async abort(): Promise<void> {
-    abortConnection(this.#attached.connection);
+    if (this.#isOver) return;
+    abortOwn(this.#attached);
     await this.#unmount(true).catch(() => {}); // It may be gone, or detached, already.
     const hasLeft = await withTimeout(
       this.done.catch(() => {}),
@@ -133,12 +136,13 @@ export class FuseMount {
       this.#threads.map((thread) =>
         thread.ended.catch((error: unknown) => {
           // Without this thread its requests would wait for ever.
-          abortConnection(this.#attached.connection);
+          abortOwn(this.#attached);
           throw error;
         }),
       ),
     );
     process.off("exit", this.#onExit);
+    this.#isOver = true;
     for (const fd of new Set([...fds, this.#attached.fd])) closeSync(fd);
     const failed = results.find((result) => result.status === "rejected");
     if (failed === undefined) return;
@@ -147,9 +151,15 @@ export class FuseMount {
   }
 }
 
+/** Aborts the connection if it is still there: its number is another mount's otherwise, perhaps. */
+function abortOwn({ fd, connection }: Attached): void {
+  if (isConnected(fd)) abortConnection(connection);
+}
+
 /** For a process that ends without unmounting: callers get errors, and the mount goes. */
-function leaveNothing({ connection, target, byHelper }: Attached): void {
-  abortConnection(connection);
+function leaveNothing(attached: Attached): void {
+  const { connection, target, byHelper } = attached;
+  abortOwn(attached);
   try {
     // The place may have another mount by now.
     if (findFuseMount(target)?.connection !== connection) return;
