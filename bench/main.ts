@@ -1,6 +1,7 @@
 /** Runs benchmarks: `npm run bench -- [convert|guest|virtiofs] [options]`; see docs/benchmarks.md. */
 import { tmpdir } from "node:os";
 import { Command, Option } from "commander";
+import { benchContainerd } from "./containerd/index.ts";
 import { benchConvert, GROUPS } from "./convert/index.ts";
 import { benchGuest, CASE_IDS } from "./guest/index.ts";
 import { benchVirtiofs, CASE_IDS as VOLUME_IDS } from "./virtiofs/index.ts";
@@ -64,6 +65,20 @@ quietly(program.command("virtiofs"))
       rounds,
       cases: only,
       mappings,
+      save,
+      workDirectory: work,
+      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+    }),
+  );
+
+quietly(program.command("containerd"))
+  .description("an image pulled and run by containerd: our snapshotter against overlayfs and containerd's erofs")
+  .option("--rounds <n>", "how often each case is measured, in turn with the others", wholeNumber, 3)
+  .option("--save", "replace bench/results/containerd.* and the tables in docs/benchmarks.md", false)
+  .option("--work <dir>", "where containerd's state is while it is measured, on the disk that counts", tmpdir())
+  .action(({ rounds, save, work, lock, patience }) =>
+    benchContainerd({
+      rounds,
       save,
       workDirectory: work,
       quiet: { lockFile: lock, patienceMs: patience * 1000 },

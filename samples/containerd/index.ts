@@ -1,0 +1,3 @@
+/** containerd with the blobd snapshotter: configuration, and the lab's containerd for tests and benchmarks. */
+export { containerdConfig, SNAPSHOTTER } from "./config.ts";
+export { ContainerdLab, type LabCommand } from "./lab.ts";
