@@ -110,13 +110,13 @@ export class FrontEndChannel {
   async #handle(request: number, fds: number[]): Promise<number> {
     const payload = this.#memory.bytes.subarray(Header.size);
     const dv = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+    if (request === BackendRequest.CONFIG_CHANGE) return 0;
     if (this.#frontEnd.has(ProtocolFeature.SHMEM_MAP)) {
       const { fdOffset, shmOffset, len, flags } = ShmemMmap.view(payload);
       if (request === BackendRequest.SHMEM_MAP)
         return await this.#map(shmOffset, { fd: fds[0] as number, fdOffset, bytes: len, writable: flags === 1n });
       if (request === BackendRequest.SHMEM_UNMAP) return await this.#unmap(shmOffset, len);
-      // BACKEND_CONFIG_CHANGE
-      return request === BackendRequest.CONFIG_CHANGE ? 0 : -38;
+      return -38;
     }
     const field = (at: number): number => getU53(dv, at, "VhostUserFSSlaveMsg");
     const fdOffset = field(FsMessage.at.fdOffset);
