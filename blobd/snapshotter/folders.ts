@@ -18,6 +18,7 @@ import { makeFolders, tryFlock } from "../sys/index.ts";
 export class Folders {
   readonly root: string;
   #trashed = 0;
+  #lock = -1;
 
   /** Makes what is absent. @throws the system's error */
   constructor(root: string) {
@@ -89,14 +90,18 @@ export class Folders {
   }
 
   /**
-   * Keeps others out, until this process ends.
+   * Keeps others out, until `unlock` or the end of this process.
    * @throws Error when there is another
    */
   lock(): void {
-    const fd = openSync(join(this.root, "lock"), constants.O_RDWR | constants.O_CREAT, 0o600);
-    if (tryFlock(fd, "exclusive")) return;
-    closeSync(fd);
+    this.#lock = openSync(join(this.root, "lock"), constants.O_RDWR | constants.O_CREAT, 0o600);
+    if (tryFlock(this.#lock, "exclusive")) return;
+    this.unlock();
     throw new Error(`${this.root}: another snapshotter uses this folder`);
+  }
+
+  unlock(): void {
+    closeSync(this.#lock);
   }
 }
 

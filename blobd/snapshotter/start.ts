@@ -133,6 +133,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
       care.close();
       await pool.close();
       await table.close();
+      folders.unlock();
       rmSync(options.address, { force: true });
     },
   };

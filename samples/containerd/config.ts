@@ -1,3 +1,6 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
 /** containerd's configuration, version 3, for a directory: ours beside its own snapshotters. */
 export interface ContainerdConfig {
   /** Directory for its root, state and socket. */
@@ -10,38 +13,41 @@ export interface ContainerdConfig {
 /** The name that containerd knows our snapshotter by. */
 export const SNAPSHOTTER = "erofsify";
 
+/** The sample configuration; this file is dist/samples/containerd/config.js when it runs. */
+const SAMPLE = fileURLToPath(new URL("../../../samples/containerd/config-2.toml", import.meta.url));
+
+/**
+ * The sample configuration with other paths, and with what a containerd for tests needs besides: a folder of its own, no
+ * CRI, garbage collected at once, and containerd's own erofs snapshotter to compare with.
+ */
 export function containerdConfig({ directory, address, root }: ContainerdConfig): string {
   const platform = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
-  const unpack = (snapshotter: string, differ: string) => `
+  const sample = readFileSync(SAMPLE, "utf8")
+    .replaceAll("/run/blobd/snapshotter.sock", address)
+    .replaceAll("/var/lib/blobd/snapshotter", root)
+    .replaceAll("linux/amd64", platform)
+    .replace("version = 3\n", head(directory));
+  return `${sample}
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "${platform}"
-  snapshotter = "${snapshotter}"
-  differ = "${differ}"
+  snapshotter = "erofs"
+  differ = "erofs"
+[plugins."io.containerd.gc.v1.scheduler"]
+  pause_threshold = 0.5
+  startup_delay = "10ms"
 `;
-  return `
-version = 3
+}
+
+function head(directory: string): string {
+  return `version = 3
 root = "${directory}/root"
 state = "${directory}/state"
 disabled_plugins = [
   "io.containerd.snapshotter.v1.btrfs",
   "io.containerd.grpc.v1.cri",
-  "io.containerd.cri.v1.images",
   "io.containerd.cri.v1.runtime",
 ]
 [grpc]
   address = "${directory}/containerd.sock"
-[proxy_plugins.${SNAPSHOTTER}]
-  type = "snapshot"
-  address = "${address}"
-  [proxy_plugins.${SNAPSHOTTER}.exports]
-    root = "${root}"
-[proxy_plugins.${SNAPSHOTTER}-diff]
-  type = "diff"
-  address = "${address}"
-[plugins."io.containerd.service.v1.diff-service"]
-  default = ["${SNAPSHOTTER}-diff", "walking"]
-[plugins."io.containerd.gc.v1.scheduler"]
-  pause_threshold = 0.5
-  startup_delay = "10ms"
-${unpack(SNAPSHOTTER, `${SNAPSHOTTER}-diff`)}${unpack("overlayfs", "walking")}${unpack("erofs", "erofs")}`;
+`;
 }
