@@ -48,12 +48,10 @@ export class LocalDataPlane implements DataPlane {
   async setMemory(regions: readonly MemoryRegion[]): Promise<void> {
     const gone = this.#mappings.replace(regions);
     const current = this.#mappings.current;
-    const passed = this.#all((worker) => worker.tell({ kind: "memory", regions: current }));
-    // Not awaited: a worker may be in the middle of a request, waiting for the very front-end that waits for us.
-    passed.then(
-      () => this.#mappings.release(gone),
-      (error: Error) => this.#events?.failed(error.message),
-    );
+    const passed = [...this.#threads.values()].map(({ worker }) => worker.tell({ kind: "memory", regions: current }));
+    // Not awaited: a worker may be in the middle of a request, waiting for the very front-end that waits for us. One that
+    // has died uses nothing either.
+    void Promise.allSettled(passed).then(() => this.#mappings.release(gone));
   }
 
   async setWindow(window: WindowPlace | null): Promise<void> {

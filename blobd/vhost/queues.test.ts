@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { place, rig } from "./testing.ts";
+import { after, test } from "node:test";
+import { closeRigs, place, rig } from "./testing.ts";
 import { DriverQueue, HIGH } from "./testing-guest.ts";
 import { OP, operation } from "./testing-operations.ts";
+
+after(closeRigs);
 
 for (const eventIdx of [true, false])
   test(`requests are served in order, many at once, around the ring's end; EVENT_IDX ${eventIdx}`, async () => {
@@ -58,7 +60,7 @@ test("parked requests are completed out of order", async () => {
   const parked = place(queue, operation(OP.PARK, [60_000]), 41);
   const head = queue.add(parked.pieces);
   queue.kick();
-  const timed = queue.add(place(queue, operation(OP.PARK, [30]), 41).pieces);
+  const timed = queue.add(place(queue, operation(OP.PARK, [250]), 41).pieces);
   queue.kick();
   assert.equal((await request(operation(OP.ECHO))).length, 41);
   assert.equal((await queue.next()).head, timed);
@@ -73,7 +75,7 @@ test("parked requests are completed out of order", async () => {
 test("a queue is stopped and goes on where it was; parked requests come again", async () => {
   const { queue, close, frontEnd, request } = await rig();
   for (let i = 0; i < 5; i++) await request(operation(OP.ECHO));
-  const head = queue.add(place(queue, operation(OP.PARK, [50]), 41).pieces);
+  const head = queue.add(place(queue, operation(OP.PARK, [400]), 41).pieces);
   queue.kick();
   await request(operation(OP.ECHO));
   const base = await frontEnd.stopQueue(0);
@@ -81,7 +83,7 @@ test("a queue is stopped and goes on where it was; parked requests come again", 
   // Nothing is served while it is stopped.
   queue.add(place(queue, operation(OP.ECHO), 41).pieces);
   queue.kick();
-  await new Promise((resolve) => setTimeout(resolve, 80));
+  await new Promise((resolve) => setTimeout(resolve, 20));
   assert.equal(queue.take(), null);
   await frontEnd.startQueue(0, queue, base);
   const done = [await queue.next(), await queue.next()].map((taken) => taken.head);

@@ -128,7 +128,7 @@ test("one front-end after the other is served, with parked requests of the first
   const kept = await getInflight(first, 16);
   await first.confirm(Request.SET_INFLIGHT_FD, kept.payload, [kept.fd]);
   await first.startQueue(0, queue, 0);
-  const heads = [40, 20].map((ms) => queue.add(place(queue, operation(OP.PARK, [ms]), 41).pieces));
+  const heads = [700, 500].map((ms) => queue.add(place(queue, operation(OP.PARK, [ms]), 41).pieces));
   queue.kick(2);
   const last = queue.add(place(queue, operation(OP.ECHO), 41).pieces);
   queue.kick();

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { closeSync, ftruncateSync, openSync } from "node:fs";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import {
   ConfigSpace,
   F_PROTOCOL_FEATURES,
@@ -13,10 +13,12 @@ import {
 } from "../../formats/vhost-user/index.ts";
 import { bit, Feature } from "../../formats/virtio/index.ts";
 import { eventFd, memfd } from "../sys/index.ts";
-import { type Rig, rig } from "./testing.ts";
+import { closeRigs, type Rig, rig } from "./testing.ts";
 import { memoryTable, state, u64 } from "./testing-front-end.ts";
 import { USER_BASE } from "./testing-guest.ts";
 import { OP, operation } from "./testing-operations.ts";
+
+after(closeRigs);
 
 test("features that a device has come with those of the library", async () => {
   const r = await rig({ startsQueue: false });

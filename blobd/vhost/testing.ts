@@ -32,6 +32,13 @@ export interface Rig {
   close(): Promise<void>;
 }
 
+const open = new Set<Rig>();
+
+/** Closes what a test has left open when it failed: it would keep the process from ending. For `after`. */
+export async function closeRigs(): Promise<void> {
+  for (const left of open) await left.close();
+}
+
 /** A device with one queue that runs. */
 export async function rig(
   options: FrontEndOptions & BackendOptions & { size?: number; startsQueue?: boolean; worker?: string } = {},
@@ -47,7 +54,7 @@ export async function rig(
   const serving = frontEnd.channel?.serve();
   const queue = new DriverQueue(frontEnd.ram, options.size ?? 64, options.eventIdx !== false);
   if (options.startsQueue !== false) await frontEnd.startQueue(0, queue);
-  return {
+  const made: Rig = {
     backend,
     plane,
     frontEnd,
@@ -61,6 +68,7 @@ export async function rig(
       return Buffer.from(target.ram.bytes.subarray(out, out + written));
     },
     async close() {
+      open.delete(made);
       frontEnd.close();
       await serving;
       await backend.close();
@@ -68,6 +76,8 @@ export async function rig(
       frontEnd.ram.close();
     },
   };
+  open.add(made);
+  return made;
 }
 
 /** Puts a request's bytes into guest memory, with room for the reply. */

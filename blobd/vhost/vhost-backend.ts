@@ -1,9 +1,11 @@
 import { closeSync, unlinkSync } from "node:fs";
+import { MAX_QUEUES } from "../../formats/vhost-user/index.ts";
 import {
   acceptUnix,
   connectUnix,
   eventFd,
   listenUnix,
+  PAGE_SIZE,
   POLLIN,
   PollSet,
   SysError,
@@ -11,6 +13,7 @@ import {
   takeEvent,
   WOULD_BLOCK,
 } from "../sys/index.ts";
+import { atExit } from "./at-exit.ts";
 import type { DataPlane } from "./data-plane.ts";
 import type { DeviceDescription } from "./device.ts";
 import { Session, type SessionContext } from "./session.ts";
@@ -40,15 +43,16 @@ export class VhostBackend {
   readonly #log: (line: string) => void;
   /** Ends whatever waits: a thread of the pool that sleeps in poll(2) would hold the process up. */
   readonly #wakeFd = eventFd();
-  readonly #atExit = (): void => {
+  readonly #forgetExit = atExit(() => {
     signalEvent(this.#wakeFd);
-  };
+  });
   #session: Session | null = null;
   #serving: Promise<void> = Promise.resolve();
   #isClosing = false;
 
   constructor(device: DeviceDescription, plane: DataPlane, options: BackendOptions = {}) {
-    if (device.windowBytes % 4096 !== 0) throw new RangeError(`a window of ${device.windowBytes} bytes`);
+    if (device.maxQueues > MAX_QUEUES) throw new RangeError(`${device.maxQueues} queues, at most ${MAX_QUEUES}`);
+    if (device.windowBytes % PAGE_SIZE !== 0) throw new RangeError(`a window of ${device.windowBytes} bytes`);
     const stateFd = device.windowBytes > 0 ? windowStateFd() : -1;
     this.#device = device;
     this.#log = options.log ?? (() => {});
@@ -59,7 +63,6 @@ export class VhostBackend {
       window: stateFd < 0 ? null : { stateFd, state: new WindowState(stateFd) },
       log: this.#log,
     };
-    process.once("exit", this.#atExit);
     plane.listen({
       queueBroken: (index, reason) => this.#session?.queueBroken(index, reason),
       failed: (reason) => this.#session?.end(new Error(`the data plane failed: ${reason}`)),
@@ -116,7 +119,7 @@ export class VhostBackend {
     signalEvent(this.#wakeFd);
     await this.#serving;
     await this.#context.plane.close();
-    process.off("exit", this.#atExit);
+    this.#forgetExit();
     this.#context.window?.state.close();
     if (this.#context.window !== null) closeSync(this.#context.window.stateFd);
     closeSync(this.#wakeFd);

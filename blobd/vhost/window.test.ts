@@ -3,16 +3,18 @@ import { mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { Random } from "../../formats/bytes/testing.ts";
 import { BackendRequest, FsRequest, ProtocolFeature } from "../../formats/vhost-user/index.ts";
 import { PLACE } from "./chain.ts";
 import { LocalDataPlane } from "./local-data-plane.ts";
-import { place, type Rig, rig, WINDOW_BYTES } from "./testing.ts";
+import { closeRigs, place, type Rig, rig, WINDOW_BYTES } from "./testing.ts";
 import { DriverQueue } from "./testing-guest.ts";
 import { OP, operation } from "./testing-operations.ts";
 import { PENDING, WindowState } from "./window-state.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "window-"));
 after(() => rmSync(folder, { recursive: true }));
+after(closeRigs);
 const PAGE = 4096;
 const MIB = 1 << 20;
 /** A file whose every page says which one it is. */
@@ -216,6 +218,25 @@ test("an answer that is none ends the use of the channel, not the process", asyn
   assert.equal(await map(r, 0, MIB, MIB), -19);
   assert.equal((await r.request(operation(OP.ECHO))).length, 41);
   await r.close();
+});
+
+test("whatever a front-end answers, a mapping is made or refused, and requests go on", async () => {
+  const random = new Random(5);
+  const seen = new Map<number, number>();
+  for (let round = 0; round < 25; round++) {
+    const r = await rig({ windowBytes: WINDOW_BYTES });
+    for (let i = 0; i < 6; i++) {
+      for (let answers = random.below(3); answers > 0; answers--)
+        r.frontEnd.channel?.reply(random.of([SHMEM_MAP, SHMEM_UNMAP, CONFIG_CHANGE, 0, 77]), random.of([0, 1, -1]));
+      const offset = random.below(8) * MIB;
+      const result = random.chance(60) ? await map(r, 0, offset, MIB) : await unmap(r, offset, MIB);
+      assert.ok([0, -5, -19, -22].includes(result), String(result));
+      seen.set(result, (seen.get(result) ?? 0) + 1);
+    }
+    assert.equal((await r.request(operation(OP.ECHO))).length, 41);
+    await r.close();
+  }
+  for (const result of [0, -19]) assert.ok((seen.get(result) ?? 0) > 0, `never ${result}`);
 });
 
 test("a refused mapping leaves its place free", async () => {

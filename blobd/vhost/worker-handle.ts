@@ -1,6 +1,7 @@
 import { closeSync } from "node:fs";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { eventFd, signalEvent } from "../sys/index.ts";
+import { atExit } from "./at-exit.ts";
 import type { WorkerProgram } from "./device.ts";
 import { interrupts, type WorkerCommand, type WorkerReport, type WorkerStart } from "./worker-commands.ts";
 import { type SharedWord, sharedWord, WorkerSignal } from "./worker-signal.ts";
@@ -22,10 +23,9 @@ export class WorkerHandle {
   #nextId = 0;
   #dead: Error | null = null;
   #isQuitting = false;
-  /** The process ends: a worker that sleeps in poll(2) would hold it up. */
-  readonly #atExit = (): void => {
+  readonly #forgetExit = atExit(() => {
     this.#post({ kind: "quit" });
-  };
+  });
 
   /**
    * @param sharedInterrupts see WorkerSignal
@@ -68,7 +68,6 @@ export class WorkerHandle {
         resolve();
       });
     });
-    process.once("exit", this.#atExit);
   }
 
   /** Gives a command. @returns its result; rejected when it failed or the worker ended */
@@ -94,7 +93,7 @@ export class WorkerHandle {
   /** The worker is gone: nobody waits for it any longer, nor has to. */
   #bury(failure: Error): void {
     this.#dead = failure;
-    process.off("exit", this.#atExit);
+    this.#forgetExit();
     for (const waiting of this.#waiting.values()) {
       if (waiting.interrupts) Atomics.sub(this.#signal.interrupts, 0, 1);
       waiting.reject(failure);
