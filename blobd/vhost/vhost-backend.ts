@@ -90,7 +90,10 @@ export class VhostBackend {
     });
   }
 
-  /** Serves the front-end that listens at `path`, again and again, waiting for it while it is not there. */
+  /**
+   * Serves the front-end that listens at `path`, again and again, waiting for it while it is not there. Not for QEMU 11.1
+   * with vhost-user-test-device, which aborts when it is connected to a second time (docs/decisions/0015).
+   */
   connect(path: string): void {
     this.#serve(async () => {
       while (!this.#isClosing) {
