@@ -11,7 +11,8 @@ export const LIVE_MAPPINGS = [50, 250, 700] as const;
 const AROUND = 20;
 const RANGE_BYTES = 2 << 20;
 const RANGES = 760;
-const WINDOW_BYTES = 2 * 2 ** 30;
+/** Room for all ranges. */
+const WINDOW = "--dax-window=2G";
 
 export interface MappingCost {
   /** Mappings that are there. */
@@ -23,9 +24,7 @@ export interface MappingCost {
 /** A guest reads a byte of each range of a large file. */
 export async function measureMappings(inputs: Inputs, work: string, env: NodeJS.ProcessEnv): Promise<MappingCost[]> {
   const dax = CASES.find(({ id }) => id === "blobd-dax")!;
-  const serverOptions = dax.serverOptions.map((option) =>
-    option.startsWith("--dax-window=") ? `--dax-window=${WINDOW_BYTES}` : option,
-  );
+  const serverOptions = dax.serverOptions.map((option) => (option.startsWith("--dax-window=") ? WINDOW : option));
   const path = join(inputs.folder, "scratch/ranges");
   await writeFile(path, "");
   await truncate(path, RANGES * RANGE_BYTES);
