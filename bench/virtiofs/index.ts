@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { guestEnvironment } from "../../builder/testkit/index.ts";
 import { describeMachine, type QuietOptions, saveReport, type VersionCommand } from "../kit/index.ts";
 import { CASES, type CaseId } from "./case.ts";
+import { measureInodes } from "./inodes.ts";
 import { type Inputs, makeInputs } from "./inputs.ts";
 import { measureMappings } from "./mappings.ts";
 import { CPUS, type GuestRun, MEMORY_BYTES, readInGuest } from "./readings.ts";
@@ -18,8 +19,9 @@ export interface VirtiofsBenchOptions {
   /** Guests of each case. */
   readonly rounds: number;
   readonly cases: readonly CaseId[];
-  /** Whether the cost of DAX mappings is measured. */
+  /** Whether the cost of DAX mappings, and the memory for a million inodes, are measured. */
   readonly mappings: boolean;
+  readonly inodes: boolean;
   /** Whether the results replace those in bench/results and docs/benchmarks.md. */
   readonly save: boolean;
   readonly workDirectory: string;
@@ -44,7 +46,9 @@ export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void
     const env = { ...process.env, ...(await guestEnvironment()) };
     const inputs = await makeInputs(work);
     const cases = await readAll(inputs, work, env, options);
+    say("mappings, inodes");
     const mappings = options.mappings ? await measureMappings(inputs, work, env) : undefined;
+    const inodes = options.inodes ? await measureInodes(inputs, work) : undefined;
     const results: Results = {
       benchmark: "virtiofs",
       date: new Date().toISOString(),
@@ -54,6 +58,7 @@ export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void
       guestCpus: CPUS,
       cases,
       ...(mappings && { mappings }),
+      ...(inodes && { inodes }),
     };
     process.stdout.write(textReport(results));
     if (options.save) {
