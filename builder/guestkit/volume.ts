@@ -15,6 +15,8 @@ export interface Volume {
   mount(target: string): string;
   /** Processes that serve it, now. */
   pids(): number[];
+  /** What the server has logged of late. */
+  log(): string;
   stop(): Promise<void>;
 }
 
@@ -46,17 +48,24 @@ const QUEUE_LENGTH = 1024;
 /** `struct virtio_fs_config` with its third field. */
 const CONFIG_BYTES = 44;
 const VIRTIO_ID_FS = 26;
+/** So much of a server's log is kept. */
+const LOG_BYTES = 64 << 10;
 
 /** Starts the server of a volume. */
 export async function startVolume(kind: VolumeKind, place: VolumePlace): Promise<Volume> {
   const { name } = place;
   const socket = join(place.work, `${name}.sock`);
   const server = await (kind.server === "virtiofsd" ? startVirtiofsd : startBlobd)(kind.serverOptions, place, socket);
+  let log = "";
+  server.child.stderr!.on("data", (chunk: Buffer) => {
+    log = (log + chunk.toString()).slice(-LOG_BYTES);
+  });
   const options = kind.mountOptions === undefined ? "" : `-o ${kind.mountOptions} `;
   return {
     devices: ["-chardev", `socket,id=${name},path=${socket}`, "-device", deviceOf(kind, name)],
     mount: (target) => `mount -t virtiofs ${options}${name} ${target}`,
     pids: () => descendants(server.child.pid!),
+    log: () => log,
     stop: () => server.stop(),
   };
 }

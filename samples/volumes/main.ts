@@ -36,10 +36,11 @@ try {
 
 async function runAll(setting: Setting, kind: KindName): Promise<void> {
   const dax = kind === "dax-always";
-  const { guest, folder, end } = await bootWithVolume(setting, kind, { folderName: kind, timeoutMs: HOUR_MS });
+  const { guest, server, folder, end } = await bootWithVolume(setting, kind, { folderName: kind, timeoutMs: HOUR_MS });
   const place = { guest, volume: VOLUME, folder, dax, largeBytes: Number(values.large) * MIB, ...setting };
   for (const workload of WORKLOADS.filter(({ name }) => name.includes(values.only)))
     await timed(kind, workload.name, (note) => workload.run({ ...place, note }));
+  process.stderr.write(server.log());
   await end();
   if ("two guests".includes(values.only)) await timed(kind, "two guests", () => twoGuests(setting, kind, dax));
 }
