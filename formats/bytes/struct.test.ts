@@ -23,11 +23,21 @@ test("a table that misses the stated size is refused when it is declared", () =>
   assert.throws(() => struct("long", 5, { a: "u32", b: "bytes2" }), /add up to 6 bytes, 5 were declared/);
 });
 
-test("fields are read and written little-endian at the view's offset, also in a slice of a larger buffer", () => {
+test("a field with the name of something that every view has is refused when it is declared", () => {
+  for (const name of ["base", "data", "dv"])
+    assert.throws(() => struct("taken", 4, { [name]: "u32" }), {
+      message: `struct taken: a view has a ${name} of its own`,
+    });
+  const view = struct("free", 8, { first: "u32", offset: "u32" }).view(new Uint8Array(8));
+  view.offset = 7;
+  assert.deepEqual([view.first, view.offset], [0, 7]);
+});
+
+test("fields are read and written little-endian at the view's base, also in a slice of a larger buffer", () => {
   const whole = new Uint8Array(100).fill(0xee);
   const data = whole.subarray(7, 7 + 62);
   const view = Record.view(data);
-  view.offset = 31;
+  view.base = 31;
   view.a = 0x01;
   view.b = 0x0302;
   view.c = -2;
@@ -56,7 +66,7 @@ test("fields are read and written little-endian at the view's offset, also in a 
 
 test("a record that does not fit is a FormatError with the bytes needed and left", () => {
   const data = new Uint8Array(40);
-  assert.equal(Record.view(data, 9).offset, 9);
+  assert.equal(Record.view(data, 9).base, 9);
   for (const offset of [10, 40, 41, -1])
     assert.throws(
       () => Record.view(data, offset),

@@ -5,7 +5,7 @@ import { FormatError } from "./errors.ts";
  *
  * `struct()` adds up the fields, refuses a table that misses the stated size (at load time, so a typing slip cannot
  * ship), and gives the offset of each field (`at`) and a typed view with one getter and setter a field. All integers
- * are little-endian, as in every format here. A view is meant to be moved (`view.offset = …`), not made anew per record.
+ * are little-endian, as in every format here. A view is meant to be moved (`view.base = …`), not made anew per record.
  */
 
 const KINDS = {
@@ -26,9 +26,9 @@ export type FieldKind = ScalarKind | `bytes${number}`;
 export type FieldTable = Readonly<Record<string, FieldKind>>;
 
 type FieldValue<K extends FieldKind> = K extends "u64" ? bigint : K extends ScalarKind ? number : Uint8Array;
-/** A view of one record: an accessor a field, over `data` at `offset`. */
+/** A view of one record: an accessor a field, over the bytes from `base` on. */
 export type StructView<T extends FieldTable> = { -readonly [F in keyof T]: FieldValue<T[F]> } & {
-  offset: number;
+  base: number;
 };
 
 export interface Struct<T extends FieldTable> {
@@ -44,10 +44,13 @@ export interface Struct<T extends FieldTable> {
   view(data: Uint8Array, offset?: number): StructView<T>;
 }
 
+/** What a view has besides its fields. */
+const OWN_NAMES = ["dv", "data", "base"];
+
 /**
  * Declares a structure.
  *
- * @throws Error when the fields do not add up to `size`: a mistake in the declaration.
+ * @throws Error when the fields do not add up to `size`, or one has a view's own name: a mistake in the declaration.
  * @example const Dirent = struct("erofs_dirent", 12, { nid: "u53", nameoff: "u16", fileType: "u8", reserved: "u8" });
  */
 export function struct<const T extends FieldTable>(name: string, size: number, fields: T): Struct<T> {
@@ -55,15 +58,16 @@ export function struct<const T extends FieldTable>(name: string, size: number, f
   class View {
     readonly dv: DataView;
     readonly data: Uint8Array;
-    offset: number;
-    constructor(data: Uint8Array, offset: number) {
+    base: number;
+    constructor(data: Uint8Array, base: number) {
       this.dv = new DataView(data.buffer, data.byteOffset, data.byteLength);
       this.data = data;
-      this.offset = offset;
+      this.base = base;
     }
   }
   let end = 0;
   for (const [field, kind] of Object.entries(fields)) {
+    if (OWN_NAMES.includes(field)) throw new Error(`struct ${name}: a view has a ${field} of its own`);
     at[field] = end;
     Object.defineProperty(View.prototype, field, accessor(`${name}.${field}`, end, kind));
     end += fieldSize(kind);
@@ -93,7 +97,7 @@ function fieldSize(kind: FieldKind): number {
 interface ViewState {
   readonly dv: DataView;
   readonly data: Uint8Array;
-  readonly offset: number;
+  readonly base: number;
 }
 
 function accessor(label: string, at: number, kind: FieldKind): PropertyDescriptor & ThisType<ViewState> {
@@ -101,75 +105,75 @@ function accessor(label: string, at: number, kind: FieldKind): PropertyDescripto
     case "u8":
       return {
         get() {
-          return this.dv.getUint8(this.offset + at);
+          return this.dv.getUint8(this.base + at);
         },
         set(v: number) {
-          this.dv.setUint8(this.offset + at, v);
+          this.dv.setUint8(this.base + at, v);
         },
       };
     case "u16":
       return {
         get() {
-          return this.dv.getUint16(this.offset + at, true);
+          return this.dv.getUint16(this.base + at, true);
         },
         set(v: number) {
-          this.dv.setUint16(this.offset + at, v, true);
+          this.dv.setUint16(this.base + at, v, true);
         },
       };
     case "i32":
       return {
         get() {
-          return this.dv.getInt32(this.offset + at, true);
+          return this.dv.getInt32(this.base + at, true);
         },
         set(v: number) {
-          this.dv.setInt32(this.offset + at, v, true);
+          this.dv.setInt32(this.base + at, v, true);
         },
       };
     case "u32":
       return {
         get() {
-          return this.dv.getUint32(this.offset + at, true);
+          return this.dv.getUint32(this.base + at, true);
         },
         set(v: number) {
-          this.dv.setUint32(this.offset + at, v, true);
+          this.dv.setUint32(this.base + at, v, true);
         },
       };
     case "u53":
       return {
         get() {
-          return getU53(this.dv, this.offset + at, label);
+          return getU53(this.dv, this.base + at, label);
         },
         set(v: number) {
-          setU53(this.dv, this.offset + at, v);
+          setU53(this.dv, this.base + at, v);
         },
       };
     case "i53":
       return {
         get() {
-          return getI53(this.dv, this.offset + at, label);
+          return getI53(this.dv, this.base + at, label);
         },
         set(v: number) {
-          setU53(this.dv, this.offset + at, v);
+          setU53(this.dv, this.base + at, v);
         },
       };
     case "u64":
       return {
         get() {
-          return this.dv.getBigUint64(this.offset + at, true);
+          return this.dv.getBigUint64(this.base + at, true);
         },
         set(v: bigint) {
-          this.dv.setBigUint64(this.offset + at, v, true);
+          this.dv.setBigUint64(this.base + at, v, true);
         },
       };
     default: {
       const length = fieldSize(kind);
       return {
         get() {
-          return this.data.subarray(this.offset + at, this.offset + at + length);
+          return this.data.subarray(this.base + at, this.base + at + length);
         },
         set(v: Uint8Array) {
           if (v.length !== length) throw new RangeError(`${label}: takes ${length} bytes, got ${v.length}`);
-          this.data.set(v, this.offset + at);
+          this.data.set(v, this.base + at);
         },
       };
     }

@@ -3,8 +3,7 @@
  * InHeader, every reply and notification with OutHeader.
  *
  * File handles and node IDs are the server's own numbers and stay below 2^53; what a kernel sends beyond is a FormatError
- * when it is read. A request's `unique` is an opaque bigint: code that only echoes it copies its 8 bytes. A view's own
- * `offset` is where it lies: a field of that name is read and written by its place, `at.offset`.
+ * when it is read. A request's `unique` is an opaque bigint: code that only echoes it copies its 8 bytes.
  */
 import { struct } from "../bytes/index.ts";
 

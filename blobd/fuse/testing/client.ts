@@ -1,4 +1,4 @@
-import { type FieldTable, type Struct, type StructView, setU53 } from "../../../formats/bytes/index.ts";
+import type { FieldTable, Struct, StructView } from "../../../formats/bytes/index.ts";
 import { InHeader, InitFlag, InitIn, Opcode } from "../../../formats/fuse/index.ts";
 import { allocAligned } from "../../sys/index.ts";
 import {
@@ -35,11 +35,7 @@ export interface Call {
 /** Bytes of a structure with these fields set and all others zero. */
 export function fill<T extends FieldTable>(type: Struct<T>, fields: Partial<StructView<T>>): Uint8Array {
   const bytes = new Uint8Array(type.size);
-  const { offset, ...others } = fields;
-  Object.assign(type.view(bytes), others);
-  // A view's own `offset` is where it lies; the field of that name is reached by its place.
-  if (offset !== undefined)
-    setU53(new DataView(bytes.buffer), (type.at as Readonly<Record<string, number>>).offset!, offset);
+  Object.assign(type.view(bytes), fields);
   return bytes;
 }
 

@@ -127,7 +127,7 @@ export function readDevices(pages: Pages, superblock: Superblock): Device[] {
   const slot = DeviceSlot.view(pages.bytes(at, count * DeviceSlot.size));
   const devices: Device[] = [];
   for (let i = 0; i < count; i++) {
-    slot.offset = i * DeviceSlot.size;
+    slot.base = i * DeviceSlot.size;
     devices.push({ tag: untilNul(slot.tag), blocks: slot.blocks, mappedBlkAddr: slot.mappedBlkAddr });
   }
   return devices;

@@ -68,7 +68,7 @@ export function checkBlobs(blobs: readonly BlobRef[]): void {
 export function writeDeviceTable(meta: Buffer, blobs: readonly BlobRef[], blobBaseBlocks: readonly number[]): void {
   for (let i = 0; i < blobs.length; i++) {
     const slot = DeviceSlot.view(meta, DEVICE_TABLE_OFFSET + i * DeviceSlot.size);
-    meta.write(blobs[i]!.digestHex, slot.offset + DeviceSlot.at.tag, "latin1");
+    meta.write(blobs[i]!.digestHex, slot.base + DeviceSlot.at.tag, "latin1");
     slot.blocks = blobs[i]!.blocks;
     slot.mappedBlkAddr = blobBaseBlocks[i]!;
   }
