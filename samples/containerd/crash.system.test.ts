@@ -4,10 +4,10 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pushImage, type Registry, startRegistry, tempDir } from "../../builder/testkit/index.ts";
+import { pushImage, type Registry, startRegistry, storeState, tempDir } from "../../builder/testkit/index.ts";
 import { SNAPSHOTTER } from "./config.ts";
 import { ContainerdLab } from "./lab.ts";
-import { NOTHING, removeAll, TAG, writeImage } from "./testing.ts";
+import { NOTHING, removeAll, runContainer, TAG, writeImage } from "./testing.ts";
 
 const work = tempDir();
 let lab: ContainerdLab;
@@ -25,17 +25,13 @@ after(async () => {
   await registry?.stop();
 });
 
-async function runContainer(id: string, ...command: string[]): Promise<string> {
-  return (await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", image, id, ...command)).stdout;
-}
-
 /** containerd's connection to a plugin that came back takes a while (gRPC's back-off). */
-async function soon<T>(work: () => Promise<T>): Promise<T> {
+async function soon<T>(work: () => Promise<T>, most = 20): Promise<T> {
   for (let tries = 0; ; tries++)
     try {
       return await work();
     } catch (error) {
-      if (tries === 20) throw error;
+      if (tries === most) throw error;
       await sleep(300);
     }
 }
@@ -48,7 +44,7 @@ for (const delayMs of [20, 120, 220, 320, 450])
     await lab.startSnapshotter();
     await pull;
     await soon(() => lab.pull(image));
-    assert.equal(await runContainer("after", "/bin/cat", "/data/keep"), "kept");
+    assert.equal(await runContainer(lab, image, "after", "/bin/cat", "/data/keep"), "kept");
     assert.deepEqual(await removeAll(lab), NOTHING);
   });
 
@@ -59,7 +55,7 @@ test("converters killed during a pull: the pull fails or not, the next one is wh
   for (const pid of children.trim().split(" ")) process.kill(Number(pid), "SIGKILL");
   await pull;
   await soon(() => lab.pull(image));
-  assert.equal(await runContainer("after", "/bin/cat", "/data/keep"), "kept");
+  assert.equal(await runContainer(lab, image, "after", "/bin/cat", "/data/keep"), "kept");
 });
 
 test("a running container outlives snapshotter and containerd, and keeps what it wrote", async () => {
@@ -73,12 +69,12 @@ test("a running container outlives snapshotter and containerd, and keeps what it
   await lab.kill("containerd");
   await lab.startContainerd();
   assert.equal((await inside("/bin/cat", "/data/keep", "/data/change")).stdout, "keptmine");
-  assert.equal(await soon(() => runContainer("beside", "/bin/cat", "/data/change")), "before");
+  assert.equal(await soon(() => runContainer(lab, image, "beside", "/bin/cat", "/data/change")), "before");
   // The mount below all is taken away, as after a reboot: it comes back when it is needed.
   for (const line of await lab.mounts())
     if (line.includes("/chains/")) await lab.run(lab.inside("umount", "-l", line.split(" ")[1]!));
   assert.equal((await inside("/bin/cat", "/data/keep", "/data/change")).stdout, "keptmine");
-  assert.equal(await runContainer("anew", "/bin/cat", "/data/keep"), "kept");
+  assert.equal(await runContainer(lab, image, "anew", "/bin/cat", "/data/keep"), "kept");
   await lab.ctr("tasks", "kill", "--signal", "KILL", "lives");
   await soon(() => lab.ctr("containers", "rm", "lives"));
 });
@@ -93,7 +89,34 @@ test("a store whose blobs were damaged: what runs next is repaired from containe
     writeFileSync(join(blobs, name), bytes);
   }
   await lab.startSnapshotter();
-  assert.equal(await soon(() => runContainer("repaired", "/bin/cat", "/data/keep")), "kept");
+  assert.equal(await soon(() => runContainer(lab, image, "repaired", "/bin/cat", "/data/keep")), "kept");
+});
+
+test("a store whose disk is full: the pull says so and leaves nothing, and works when there is room", async () => {
+  await removeAll(lab);
+  await lab.run(lab.inside("mount", "-t", "tmpfs", "-o", "size=12m", "full", lab.store));
+  await assert.rejects(
+    soon(() => lab.pull(image), 0),
+    /disk full/,
+  );
+  // Layers that were converted ahead fail by themselves.
+  await soon(async () => assert.deepEqual(storeState(lab.outside(lab.store)).tmp, []));
+  await soon(() => lab.run(lab.inside("umount", lab.store)));
+  await lab.pull(image);
+  assert.equal(await runContainer(lab, image, "room", "/bin/cat", "/data/keep"), "kept");
+});
+
+test("content whose files cannot be seen is read through containerd", async () => {
+  await removeAll(lab);
+  await lab.stopSnapshotter();
+  const content = join(lab.directory, "root/io.containerd.content.v1.content");
+  const hide = `mount -t tmpfs hidden ${content} && exec "$@"`;
+  await lab.startSnapshotter("unshare", "--mount", "--propagation", "slave", "sh", "-c", hide, "sh");
+  await soon(() => lab.pull(image));
+  // What was mounted in that namespace is not seen outside: as after a reboot.
+  await lab.stopSnapshotter();
+  await lab.startSnapshotter();
+  assert.equal(await soon(() => runContainer(lab, image, "through", "/bin/cat", "/data/keep")), "kept");
 });
 
 for (const delayMs of [0, 15, 40])

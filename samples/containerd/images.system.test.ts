@@ -27,7 +27,7 @@ import {
 } from "../../builder/testkit/index.ts";
 import { SNAPSHOTTER } from "./config.ts";
 import { ContainerdLab } from "./lab.ts";
-import { NOTHING, removeAll, writeImage } from "./testing.ts";
+import { NOTHING, removeAll, runContainer, writeImage } from "./testing.ts";
 
 const work = tempDir();
 let lab: ContainerdLab;
@@ -98,11 +98,6 @@ async function describeImage(image: string, snapshotter: string): Promise<TreeDe
   }
 }
 
-/** Runs a command in a new container that goes away with it. */
-async function runContainer(image: string, id: string, ...command: string[]): Promise<string> {
-  return (await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", image, id, ...command)).stdout;
-}
-
 /** A layer over the small Debian image: what it removes and changes. containerd's differ unpacks no link to a lower file. */
 function changesToDebian(): TarEntry[] {
   const capability = Buffer.from("0100000200200000000000000000000000000000", "hex").toString("latin1");
@@ -159,10 +154,10 @@ test("containers run, write, and do not see each other", async () => {
   const image = await publish(layout, "base", "base");
   await lab.pull(image);
   assert.equal(
-    await runContainer(image, "one", "/bin/sh", "-c", "echo -n mine >/data/change; cat /data/change"),
+    await runContainer(lab, image, "one", "/bin/sh", "-c", "echo -n mine >/data/change; cat /data/change"),
     "mine",
   );
-  assert.equal(await runContainer(image, "two", "/bin/cat", "/data/change"), "before");
+  assert.equal(await runContainer(lab, image, "two", "/bin/cat", "/data/change"), "before");
   const readOnly = lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", "--read-only", image, "ro", "/bin/touch", "/x");
   await assert.rejects(readOnly, /Read-only file system/);
 });
@@ -171,7 +166,7 @@ test("20 containers at once", async () => {
   const image = reference("base");
   const outputs = await Promise.all(
     Array.from({ length: 20 }, (_, i) =>
-      runContainer(image, `many-${i}`, "/bin/sh", "-c", `echo -n ${i} >/data/change; sleep 0.2; cat /data/change`),
+      runContainer(lab, image, `many-${i}`, "/bin/sh", "-c", `echo -n ${i} >/data/change; sleep 0.2; cat /data/change`),
     ),
   );
   assert.deepEqual(
@@ -226,8 +221,27 @@ test("a container's changes, committed, pushed and pulled, are what the containe
     compareTrees(theirs, pulled, (path, fact) => path === "/" || fact === "mtime"),
     [],
   );
-  assert.equal(await runContainer(image, "again", "/bin/cat", "/data/change", "/tree/new"), "afternew");
+  assert.equal(await runContainer(lab, image, "again", "/bin/cat", "/data/change", "/tree/new"), "afternew");
   await lab.ctr("containers", "rm", "changed");
+});
+
+test("a container in a user namespace sees the image's owners, and writes as its own root", async () => {
+  const options = ["--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536"];
+  const script = "ls -n /data/keep && echo mine >/data/mine && ls -n /data/mine";
+  const image = reference("base");
+  const args = ["run", "--snapshotter", SNAPSHOTTER, ...options, image, "mapped", "/bin/sh", "-c", script];
+  const { stdout } = await lab.ctr(...args);
+  assert.deepEqual(
+    stdout.match(/^\S+ +1 +(\d+ +\d+)/gm)?.map((line) => line.split(/ +/).slice(2)),
+    [
+      ["0", "0"],
+      ["0", "0"],
+    ],
+  );
+  const uppers = (await lab.run(lab.inside("find", join(lab.root, "snapshots"), "-name", "mine", "-printf", "%U:%G")))
+    .stdout;
+  assert.equal(uppers, "100000:200000");
+  await lab.ctr("containers", "rm", "mapped");
 });
 
 test("zstd and plain layers", async () => {
@@ -241,7 +255,7 @@ test("zstd and plain layers", async () => {
     await changeLayers(layout, (layers) => [...layers, { mediaType, bytes, diffId: sha256(tar) }]);
     const image = await publish(layout, "base", form);
     await lab.pull(image);
-    assert.equal(await runContainer(image, form, "/bin/cat", "/data/keep"), "compressed in another way");
+    assert.equal(await runContainer(lab, image, form, "/bin/cat", "/data/keep"), "compressed in another way");
   }
 });
 
@@ -254,7 +268,7 @@ test("a layer that lies about its content fails the pull, and the next pull is n
   const broken = join(work, "broken");
   await writeOciLayout(broken, "broken", [Buffer.alloc(10_000, "no tar")]);
   await assert.rejects(lab.pull(await publish(broken, "broken", "broken")), /not a tar header/);
-  assert.equal(await runContainer(reference("base"), "unharmed", "/bin/cat", "/data/keep"), "kept");
+  assert.equal(await runContainer(lab, reference("base"), "unharmed", "/bin/cat", "/data/keep"), "kept");
 });
 
 test("all removed: store, folders and mounts are as they were", async () => {

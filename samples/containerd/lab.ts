@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -39,6 +39,8 @@ export class ContainerdLab {
   /** Starts all. @param parent directory to keep the state under, on the disk that counts */
   static async start(parent = tmpdir()): Promise<ContainerdLab> {
     const directory = await mkdtemp(join(parent, "erofsify-containerd-"));
+    // The root of a container in a user namespace has a way to its files through here.
+    chmodSync(directory, 0o711);
     copyLibraries(join(directory, "lib"));
     const binds = [directory, REPOSITORY, realpathSync(join(REPOSITORY, "node_modules")), process.execPath];
     const keeper = await startServer(
@@ -88,8 +90,10 @@ export class ContainerdLab {
     return this.#snapshotter!.child.pid!;
   }
 
-  async startSnapshotter(): Promise<void> {
+  /** @param wrapper a command that starts another one, given behind it */
+  async startSnapshotter(...wrapper: string[]): Promise<void> {
     const { command, args } = this.inside(
+      ...wrapper,
       "env",
       `LD_LIBRARY_PATH=${join(this.directory, "lib")}`,
       process.execPath,

@@ -28,6 +28,19 @@ export async function writeImage(layout: string, more = 0, bytes = 0): Promise<v
   await writeOciLayout(layout, TAG, [buildTar(busyboxLayer(APPLETS)), files, ...large], { Cmd: ["/bin/sh"] });
 }
 
+/** Runs a command in a new container that goes away with it; its output. @throws CommandError */
+export async function runContainer(
+  lab: ContainerdLab,
+  image: string,
+  id: string,
+  ...command: string[]
+): Promise<string> {
+  const { stdout } = await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", image, id, ...command);
+  // On a busy machine ctr now and then loses the output of a command that ends at once.
+  if (stdout !== "") return stdout;
+  return (await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", image, `${id}-again`, ...command)).stdout;
+}
+
 /** What there is of images and containers. */
 export interface Left {
   readonly snapshots: number;
