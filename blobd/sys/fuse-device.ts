@@ -32,6 +32,29 @@ export function cloneFuseDevice(fd: number): number {
   throw error;
 }
 
+/** `_IOW(229, 1, struct fuse_backing_map)` and `_IOW(229, 2, uint32_t)`. Linux include/uapi/linux/fuse.h, from 6.9. */
+const FUSE_DEV_IOC_BACKING_OPEN = 0x4010e501;
+const FUSE_DEV_IOC_BACKING_CLOSE = 0x4004e502;
+
+/**
+ * Makes a file known to a mount, so that opened files can be passed through to it.
+ * @param deviceFd of the mount
+ * @returns its number there, or a negative error number
+ */
+export function openBacking(deviceFd: number, fd: number): number {
+  const map = Buffer.alloc(16);
+  map.writeInt32LE(fd);
+  const id = libc().ioctlBytes(deviceFd, FUSE_DEV_IOC_BACKING_OPEN, map);
+  return id < 0 ? -koffi().errno() : id;
+}
+
+/** The number is not used any more for files to be opened; those that are open are not touched. */
+export function closeBacking(deviceFd: number, id: number): void {
+  const number = Buffer.alloc(4);
+  number.writeUInt32LE(id);
+  libc().ioctlBytes(deviceFd, FUSE_DEV_IOC_BACKING_CLOSE, number);
+}
+
 /** read(2) to an address: bytes read or a negative error number. */
 export function readTo(fd: number, address: number, bytes: number): number {
   const got = ipcCalls().read(fd, address, bytes);

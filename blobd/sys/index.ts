@@ -14,6 +14,8 @@ export { flock, type LockKind, tryFlock, unlockFlock } from "./flock.ts";
 export { makeFolders } from "./folders.ts";
 export {
   cloneFuseDevice,
+  closeBacking,
+  openBacking,
   openFuseDevice,
   readTo,
   UmountFlag,
@@ -37,7 +39,7 @@ export { MUTEX_BYTES, Mutex } from "./mutex.ts";
 export { makeDevice, mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";
 export { tryLockRange, unlockRange } from "./range-lock.ts";
-export { fileSize, preadAt, pwriteAt } from "./raw-files.ts";
+export { fileSize, openAt, preadAt, pwriteAt } from "./raw-files.ts";
 export { type Sha256, sha256, sha256Of } from "./sha256.ts";
 export { copyMemory, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
 export {

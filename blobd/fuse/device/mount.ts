@@ -83,6 +83,11 @@ export class FuseMount {
     void raiseReadahead(attached);
   }
 
+  /** The descriptor of /dev/fuse that the mount was made with. */
+  get deviceFd(): number {
+    return this.#attached.fd;
+  }
+
   /**
    * Takes the mount away and waits until all threads have left.
    * @param whenBusy what to do while somebody uses it: `fail` with EBUSY; `detach` it, so that nobody new gets in and those

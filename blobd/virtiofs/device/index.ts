@@ -3,5 +3,5 @@ export { describeDevice } from "./description.ts";
 export { makeDeviceMemory } from "./device-memory.ts";
 export { giveData, makeLateData } from "./late-data.ts";
 export { hearLog } from "./log-channel.ts";
-export { type DeviceHome, openDevice, soleHome } from "./open-device.ts";
+export { type DeviceHome, openDevice, soleHome, startAliases } from "./open-device.ts";
 export { checkOptions, DEFAULT_WINDOW_BYTES, MAX_QUEUES, type VirtiofsOptions } from "./options.ts";

@@ -1,4 +1,5 @@
 import { createPassthroughShared, type Inheritance } from "../../fuse/passthrough/index.ts";
+import { Aliases } from "../alias/index.ts";
 import { WindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
 import { checkOptions, type VirtiofsOptions } from "./options.ts";
@@ -8,6 +9,8 @@ import type { WorkerData } from "./queue-program.ts";
 export interface DeviceHome {
   /** The device's memory: makeDeviceMemory. */
   readonly memoryFd: number;
+  /** The folder of aliases; -1 for none. */
+  readonly aliasFolderFd: number;
   /** Another process has served it before, and is dead. */
   readonly takesOver: boolean;
   /** Descriptors that were held since then, by name. They are this process's. */
@@ -18,8 +21,24 @@ export interface DeviceHome {
 }
 
 /** A home for a device whose process takes everything with it. */
-export function soleHome(memoryFd: number): DeviceHome {
-  return { memoryFd, takesOver: false, held: new Map(), hold: () => {}, release: () => {} };
+export function soleHome(memoryFd: number, aliasFolderFd: number): DeviceHome {
+  return { memoryFd, aliasFolderFd, takesOver: false, held: new Map(), hold: () => {}, release: () => {} };
+}
+
+/** Aliases for a device with a window, if they can be had; without them QEMU maps files of whole pages only. */
+export async function startAliases(
+  { windowBytes }: VirtiofsOptions,
+  log: (line: string) => void,
+): Promise<Aliases | null> {
+  if (windowBytes === 0) return null;
+  try {
+    return await Aliases.start(log);
+  } catch (error) {
+    log(
+      `no FUSE mount for aliases, so QEMU will not map a file's last page unless it is whole: ${(error as Error).message}`,
+    );
+    return null;
+  }
 }
 
 /**
@@ -34,7 +53,7 @@ export function openDevice(options: VirtiofsOptions, home: DeviceHome): WorkerDa
   }
   const volume = createPassthroughShared(options.volume, inheritanceOf(home));
   if (!home.takesOver) home.hold(VOLUME, volume.memory.fd);
-  return { options, memoryFd: home.memoryFd, volume };
+  return { options, memoryFd: home.memoryFd, volume, aliasFolderFd: home.aliasFolderFd };
 }
 
 /** Names under which descriptors are held: the volume's memory, and files without a name, by their handles. */

@@ -1,6 +1,8 @@
+import { threadId } from "node:worker_threads";
 import type { FileSystem } from "../../fuse/index.ts";
 import { openPassthrough, type PassthroughShared } from "../../fuse/passthrough/index.ts";
 import type { HandlerFactory } from "../../vhost/index.ts";
+import { openAlias } from "../alias/index.ts";
 import { FsQueue, NotingMapper } from "../queue/index.ts";
 import { DaxWindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
@@ -14,6 +16,8 @@ export interface WorkerData {
   /** Of the device's memory. */
   readonly memoryFd: number;
   readonly volume: PassthroughShared;
+  /** The folder of aliases; -1 for none. */
+  readonly aliasFolderFd: number;
 }
 
 const EBADF = 9;
@@ -21,7 +25,7 @@ const EBADF = 9;
 /** Makes the handler of one queue: a file system of its own over the shared state. */
 export const makeQueue: HandlerFactory = (worker) => {
   const data = worker.data as WorkerData | LateData;
-  const { options, memoryFd, volume } = "late" in data ? takeData(data) : data;
+  const { options, memoryFd, volume, aliasFolderFd } = "late" in data ? takeData(data) : data;
   const { windowBytes } = options;
   const memory = mapDeviceMemory(memoryFd, windowBytes);
   const mapper = new NotingMapper(worker);
@@ -33,6 +37,7 @@ export const makeQueue: HandlerFactory = (worker) => {
           address: memory.windowAddress,
           bytes: windowBytes,
           mapper,
+          alias: aliasFolderFd < 0 ? null : (fd) => openAlias(aliasFolderFd, fd, threadId),
           reopen: (nodeId) => fileSystem?.openMapped?.(nodeId) ?? -EBADF,
         });
   const opened = openPassthrough(options.volume, volume, window ?? undefined);

@@ -1,7 +1,7 @@
 /** The program of a process that does the work of a supervised device: its data plane. Started by WorkerProcess. */
 import { closeSync } from "node:fs";
 import { LocalDataPlane, type MemoryRegion } from "../../vhost/index.ts";
-import { describeDevice, giveData, hearLog, makeLateData, openDevice } from "../device/index.ts";
+import { describeDevice, giveData, hearLog, makeLateData, openDevice, startAliases } from "../device/index.ts";
 import {
   type Call,
   decodeQueue,
@@ -14,6 +14,7 @@ import { Wire } from "./wire.ts";
 import { WIRE_FD } from "./worker-process.ts";
 
 let plane: LocalDataPlane | null = null;
+let aliases: Awaited<ReturnType<typeof startAliases>> = null;
 const late = makeLateData();
 hearLog((log) => tell({ log }));
 /** Descriptors that the data plane uses, by what they are; closed when another takes the place. */
@@ -34,7 +35,7 @@ let work: Promise<void> = Promise.resolve();
 async function handle(message: ToWorker, fds: number[]): Promise<void> {
   try {
     let result: number | null = null;
-    if ("prepare" in message) prepare(message);
+    if ("prepare" in message) await prepare(message);
     else if ("start" in message) start(message, fds);
     else result = await call(message, fds);
     tell({ result });
@@ -48,7 +49,7 @@ function tell(message: FromWorker, fds: readonly number[] = []): void {
   wire.send(message, fds);
 }
 
-function prepare({ prepare: options }: PrepareMessage): void {
+async function prepare({ prepare: options }: PrepareMessage): Promise<void> {
   const description = describeDevice(options, late);
   plane = new LocalDataPlane(description);
   plane.listen({
@@ -56,11 +57,13 @@ function prepare({ prepare: options }: PrepareMessage): void {
     failed: (reason) => tell({ failed: reason }),
   });
   plane.prepare(description.maxQueues);
+  aliases = await startAliases(options, (log) => tell({ log }));
 }
 
 function start({ start: options, takesOver, held }: StartMessage, [memoryFd, ...heldFds]: number[]): void {
   const data = openDevice(options, {
     memoryFd: memoryFd!,
+    aliasFolderFd: aliases?.folderFd ?? -1,
     takesOver,
     held: new Map(held.map((name, index) => [name, heldFds[index]!])),
     hold: (name, fd) => tell({ hold: name }, [fd]),

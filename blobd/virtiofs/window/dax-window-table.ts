@@ -8,6 +8,7 @@ const EINTR = 4;
 const EFAULT = 14;
 const EINVAL = 22;
 const EBADF = 9;
+const ENODEV = 19;
 
 /** What a window needs of the device around it. */
 export interface WindowOptions {
@@ -21,30 +22,39 @@ export interface WindowOptions {
    * @returns a descriptor, or a negative error number
    */
   readonly reopen: (nodeId: number) => number;
+  /**
+   * Opens an alias of a file's descriptor: the same memory, but without an end. Null where there are none; a negative error
+   * number for a file that can have none.
+   */
+  readonly alias: ((fd: number) => number) | null;
 }
 
 /**
  * The DAX window, by files mapped into the VMM. One object a thread; they share the table.
  *
- * A mapping ends with the page in which the file ends: the VMM refuses what the file does not have, and would die of
- * SIGBUS when a guest touched it. What a guest sees of the file is mapped at any time, because
- *  - a file that grows gets another piece before the guest hears of the new size (`grow`);
- *  - a file that shrinks loses pages before it does (`shrink`). The VMM unmaps only what it mapped by one message, so
- *    the piece in which the cut lies goes for a moment, with what is kept of it. Linux from 6.15 (and stable kernels
- *    with "fuse: Fix dax truncate/punch_hole fault path") has removed its page table entries for all of the file by
- *    then, holds off page faults, and waited for direct I/O: no one can look.
+ * What a guest may see of a file is mapped at any time, in one of two ways:
+ *
+ *  - By an alias, as a whole range, as soon as the file reaches into it. Where the file ends is no matter: Linux in the guest
+ *    does not look behind. A range that a shorter file does not reach any more is unmapped.
+ *  - Without one, up to the page in which the file ends: the VMM refuses what the file does not have. A file that grows gets
+ *    another piece before the guest hears of the new size (`grow`); one that shrinks loses pages before it does (`shrink`).
+ *    The VMM unmaps only what it mapped by one message, so the piece in which the cut lies goes for a moment, with what is kept
+ *    of it. Linux from 6.15 (and stable kernels with "fuse: Fix dax truncate/punch_hole fault path") has removed its page
+ *    table entries for all of the file by then, holds off page faults, and waited for direct I/O: no one can look.
  */
 export class DaxWindowTable implements DaxWindow {
   readonly bytes: number;
   readonly table: WindowTable;
   readonly #mapper: ShmemMapper;
   readonly #reopen: (nodeId: number) => number;
+  readonly #alias: ((fd: number) => number) | null;
 
   constructor(options: WindowOptions) {
     this.bytes = options.bytes;
     this.table = new WindowTable(options.address, options.bytes);
     this.#mapper = options.mapper;
     this.#reopen = options.reopen;
+    this.#alias = options.alias;
   }
 
   map(nodeId: number, fd: number, fileOffset: number, windowOffset: number): number {
@@ -184,7 +194,7 @@ export class DaxWindowTable implements DaxWindow {
         closeSync(fd);
         return status;
       }
-      table.use(range, nodeId, fd, fileOffset);
+      table.use(range, nodeId, fd, fileOffset, this.#alias !== null);
     } else if (table.fd[range] === -1) table.fd[range] = fd;
     else closeSync(fd);
     // Only now that the range is counted: see WindowTable.mayHave.
@@ -231,6 +241,26 @@ export class DaxWindowTable implements DaxWindow {
     const { table } = this;
     const fd = this.#fdOf(range);
     if (fd < 0) return fd;
+    if (table.whole[range] === 0) return this.#mapPiece(range, fd, from, to);
+    const alias = this.#alias?.(fd) ?? -ENODEV;
+    if (alias < 0) {
+      // Such as a file on a file system that is stacked on others itself: by pieces then.
+      table.whole[range] = 0;
+      const size = fileSize(fd);
+      if (size < 0) return size;
+      table.wanted[range] = this.#pagesWithin(range, size);
+      return table.wanted[range] > from ? this.#mapPiece(range, fd, from, table.wanted[range]) : 0;
+    }
+    try {
+      return this.#mapPiece(range, alias, from, to);
+    } finally {
+      closeSync(alias);
+    }
+  }
+
+  /** @param fd what the VMM is given */
+  #mapPiece(range: number, fd: number, from: number, to: number): number {
+    const { table } = this;
     table.changeFrom[range] = from;
     table.changeTo[range] = to;
     const start = from * PAGE_SIZE;
@@ -288,9 +318,10 @@ export class DaxWindowTable implements DaxWindow {
     return table.fd[range]!;
   }
 
-  /** Pages of the range that a file of that size has. */
+  /** Pages of the range that are to be mapped for a file of that size. */
   #pagesWithin(range: number, size: number): number {
     const bytes = size - this.table.fileOffset[range]!;
+    if (this.table.whole[range] !== 0) return bytes > 0 ? RANGE_PAGES : 0;
     return Math.max(0, Math.min(RANGE_PAGES, Math.ceil(bytes / PAGE_SIZE)));
   }
 

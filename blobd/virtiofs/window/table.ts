@@ -21,7 +21,7 @@ const BITMAP_WORDS = RANGE_PAGES / 32;
  *                └ bits of pieces┘  └ pages
  * ```
  * A piece is what one map message mapped, and can be unmapped only as a whole. A file is mapped as far as it reaches;
- * when it grows another piece is put behind.
+ * when it grows another piece is put behind. By an alias (see alias/) a range is one piece, or nothing.
  */
 export class WindowTable {
   readonly ranges: number;
@@ -32,6 +32,8 @@ export class WindowTable {
   readonly fileOffset: Float64Array;
   /** By range: the window's own descriptor of the file; -1 when it went with the process that had opened it. */
   readonly fd: Int32Array;
+  /** By range: 1 when it is mapped by an alias, as a whole wherever the file ends. */
+  readonly whole: Uint8Array;
   /** By range: pages that are mapped, from its start. */
   readonly pages: Uint16Array;
   /** By range: pages that are to be mapped, when no one is at it. */
@@ -67,11 +69,12 @@ export class WindowTable {
     this.wanted = new Uint16Array(memory, take(this.ranges * 2), this.ranges);
     this.changeFrom = new Uint16Array(memory, take(this.ranges * 2), this.ranges);
     this.changeTo = new Uint16Array(memory, take(this.ranges * 2), this.ranges);
+    this.whole = new Uint8Array(memory, take(this.ranges), this.ranges);
   }
 
   /** Memory that a window's table takes. */
   static bytes(windowBytes: number): number {
-    return 8 + BUCKETS * 4 + rangesOf(windowBytes) * (8 + 8 + 4 * BITMAP_WORDS + 4 + 4 * 2);
+    return 8 + BUCKETS * 4 + rangesOf(windowBytes) * (8 + 8 + 4 * BITMAP_WORDS + 4 + 4 * 2 + 1);
   }
 
   /** After a process died: nobody is inside, and its descriptors are gone. */
@@ -105,7 +108,8 @@ export class WindowTable {
   }
 
   /** Gives a free range to a file. */
-  use(range: number, node: number, fd: number, fileOffset: number): void {
+  use(range: number, node: number, fd: number, fileOffset: number, isWhole: boolean): void {
+    this.whole[range] = isWhole ? 1 : 0;
     this.fileOffset[range] = fileOffset;
     this.fd[range] = fd;
     this.pages[range] = 0;

@@ -37,7 +37,8 @@ function run(seed: number, faults: number): void {
   const sizes = files.map(() => 0);
   const open = (file: number) => openSync(paths[file]!, constants.O_RDWR);
   // Two threads have a window object each, over the same table.
-  const make = () => new DaxWindowTable({ address, bytes: BYTES, mapper: vmm, reopen: (node) => open(node - 1) });
+  const make = () =>
+    new DaxWindowTable({ address, bytes: BYTES, mapper: vmm, reopen: (node) => open(node - 1), alias: null });
   let windows = [make(), make()];
   const guest: ({ file: number; range: number } | null)[] = Array.from({ length: RANGES }, () => null);
 

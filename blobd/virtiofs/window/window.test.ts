@@ -38,7 +38,7 @@ function setup(fileBytes: number) {
   const file = openSync(path, constants.O_RDWR);
   ftruncateSync(file, fileBytes);
   const open = () => openSync(path, constants.O_RDWR);
-  const window = new DaxWindowTable({ address, bytes: BYTES, mapper: vmm, reopen: open });
+  const window = new DaxWindowTable({ address, bytes: BYTES, mapper: vmm, reopen: open, alias: null });
   const mapped = () => Array.from({ length: RANGES }, (_, range) => window.table.pages[range]);
   return { address, memory, vmm, path, file, open, window, mapped };
 }
@@ -177,7 +177,7 @@ test("a process that comes after one that died opens files anew, and works on wi
     reopened++;
     return open();
   };
-  const next = new DaxWindowTable({ address, bytes: BYTES, mapper: vmm, reopen });
+  const next = new DaxWindowTable({ address, bytes: BYTES, mapper: vmm, reopen, alias: null });
   next.table.recover();
   ftruncateSync(file, 10_000);
   assert.equal(next.grow(NODE, 10_000), 0);
@@ -185,7 +185,7 @@ test("a process that comes after one that died opens files anew, and works on wi
   assert.equal(reopened, 1);
   assert.deepEqual(mapped(), [3, 0, 0, 0]);
   next.table.recover();
-  const gone = new DaxWindowTable({ address, bytes: BYTES, mapper: vmm, reopen: () => -116 });
+  const gone = new DaxWindowTable({ address, bytes: BYTES, mapper: vmm, reopen: () => -116, alias: null });
   assert.equal(gone.grow(NODE, 20_000), -116);
   assert.equal(gone.copyOut(0, 1, 4096), -116);
   assert.equal(gone.remove(0, RANGE_BYTES), 0);
