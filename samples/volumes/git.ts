@@ -26,7 +26,7 @@ export const git: Workload = {
     const clone = `${volume}/clone`;
     const settings = Object.entries(IDENTITY).map(([name, value]) => `${name}='${value}'`);
     const said = await guest.shell(`export HOME=/tmp ${settings.join(" ")}
-      set -e; (
+      (set -e
       git clone -q --no-local ${volume}/repository.git ${clone}
       cd ${clone}
       git fsck --full --strict
@@ -41,7 +41,7 @@ export const git: Workload = {
       git gc -q --prune=now
       git fsck --full --strict
       git diff --exit-code HEAD
-      git status --porcelain ); status=$?; set +e; (exit $status)`);
+      git status --porcelain)`);
     assert.deepEqual(said.trim().split("\n"), [...last, ...first]);
     const onHost = join(folder, "clone");
     await gitOnHost(onHost, "fsck", "--full", "--strict");
