@@ -10,6 +10,7 @@ import { type Inputs, makeInputs } from "./inputs.ts";
 import { measureMappings } from "./mappings.ts";
 import { CPUS, type GuestRun, MEMORY_BYTES, readInGuest } from "./readings.ts";
 import { drawReport, markdownReport, textReport } from "./report.ts";
+import { measureRequests } from "./requests.ts";
 import type { CaseResult, Results } from "./results.ts";
 import { rowOf } from "./rows.ts";
 
@@ -19,7 +20,8 @@ export interface VirtiofsBenchOptions {
   /** Guests of each case. */
   readonly rounds: number;
   readonly cases: readonly CaseId[];
-  /** Whether the cost of DAX mappings, and the memory for a million inodes, are measured. */
+  /** Whether the cost of single requests, of DAX mappings, and the memory for a million inodes, are measured. */
+  readonly requests: boolean;
   readonly mappings: boolean;
   readonly inodes: boolean;
   /** Whether the results replace those in bench/results and docs/benchmarks.md. */
@@ -46,7 +48,8 @@ export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void
     const env = { ...process.env, ...(await guestEnvironment()) };
     const inputs = await makeInputs(work);
     const cases = await readAll(inputs, work, env, options);
-    say("mappings, inodes");
+    say("requests, mappings, inodes");
+    const requests = options.requests ? await measureRequests(work) : undefined;
     const mappings = options.mappings ? await measureMappings(inputs, work, env) : undefined;
     const inodes = options.inodes ? await measureInodes(inputs, work) : undefined;
     const results: Results = {
@@ -57,6 +60,7 @@ export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void
       guestMemoryBytes: MEMORY_BYTES,
       guestCpus: CPUS,
       cases,
+      ...(requests && { requests }),
       ...(mappings && { mappings }),
       ...(inodes && { inodes }),
     };

@@ -1,4 +1,5 @@
 import { type BarChart, drawCharts, formatTable, markdownTable } from "../kit/index.ts";
+import type { RequestCost } from "./requests.ts";
 import { type CaseResult, caseOf, figure, type Results, serverMicroseconds, timesFaster } from "./results.ts";
 import { ROWS, type RowId } from "./rows.ts";
 import { isMet, targetsOf } from "./targets.ts";
@@ -47,11 +48,14 @@ export function drawReport({ cases }: Results): string {
 }
 
 function sectionsOf(results: Results): Section[] {
-  const { cases, mappings, inodes } = results;
+  const { cases, requests, mappings, inodes } = results;
   return [
     { title: "In the guest", rows: timeRows(cases) },
     { title: "Processor time of the server, µs an operation", rows: serverRows(cases) },
     { title: "Memory, MiB", rows: memoryRows(cases) },
+    ...(requests === undefined
+      ? []
+      : [{ title: "Processor time of the server a request, µs, without a guest", rows: requestRows(requests) }]),
     ...(mappings === undefined
       ? []
       : [
@@ -105,6 +109,20 @@ function serverRows(cases: readonly CaseResult[]): Rows {
   return [
     ["", ...cases.map(({ name }) => name)],
     ...ROWS.map(({ id, name }) => [name, ...cases.map((one) => serverMicroseconds(one, id)?.median.toFixed(1) ?? "")]),
+  ];
+}
+
+function requestRows(requests: readonly RequestCost[]): Rows {
+  const servers = [...new Set(requests.map(({ server }) => server))];
+  return [
+    ["", ...servers],
+    ...[...new Set(requests.map(({ request }) => request))].map((name) => [
+      name,
+      ...servers.map((id) => {
+        const cost = requests.find(({ server, request }) => server === id && request === name)?.microseconds;
+        return cost === undefined ? "" : `${cost.median.toFixed(1)} (${cost.min.toFixed(1)} to ${cost.max.toFixed(1)})`;
+      }),
+    ]),
   ];
 }
 

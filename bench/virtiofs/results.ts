@@ -3,6 +3,7 @@ import type { Case, CaseId } from "./case.ts";
 import type { InodeMemory } from "./inodes.ts";
 import type { MappingCost } from "./mappings.ts";
 import type { GuestRun, Reading } from "./readings.ts";
+import type { RequestCost } from "./requests.ts";
 import { type RowId, rowOf } from "./rows.ts";
 
 /** What a run of the benchmark found. bench/results/virtiofs.json holds one. */
@@ -15,6 +16,7 @@ export interface Results {
   readonly guestMemoryBytes: number;
   readonly guestCpus: number;
   readonly cases: readonly CaseResult[];
+  readonly requests?: readonly RequestCost[];
   readonly mappings?: readonly MappingCost[];
   readonly inodes?: InodeMemory;
 }

@@ -9,6 +9,7 @@ export const VIRTIO_FS: Requirement = { option: "VIRTIO_FS", module: "virtiofs",
 
 /** A folder of the host, served to one guest. */
 export interface Volume {
+  readonly socketPath: string;
   /** QEMU's options for the device. */
   readonly devices: readonly string[];
   /** Command in the guest that mounts it on a folder. */
@@ -62,6 +63,7 @@ export async function startVolume(kind: VolumeKind, place: VolumePlace): Promise
   });
   const options = kind.mountOptions === undefined ? "" : `-o ${kind.mountOptions} `;
   return {
+    socketPath: socket,
     devices: ["-chardev", `socket,id=${name},path=${socket}`, "-device", deviceOf(kind, name)],
     mount: (target) => `mount -t virtiofs ${options}${name} ${target}`,
     pids: () => descendants(server.child.pid!),
