@@ -38,6 +38,11 @@ Exit status: 0 done, 1 failed, 2 wrong usage.`;
 const logOption = () =>
   new Option("--log-level <level>", "what is logged, as JSON lines on stderr").choices(LOG_LEVELS).default("info");
 
+const storeOption = () =>
+  new Option("--store <dir>", "store of converted images (default: as for erofsify)").env("EROFSIFY_STORE");
+
+const collect = (value: string, before: readonly string[]) => [...before, value];
+
 addPassthroughOptions(
   program
     .command("passthrough")
@@ -65,6 +70,34 @@ fusermount3 (package fuse3).`,
   )
   .action(async (source, mountPoint, options) =>
     (await import("./commands/passthrough.ts")).run(source, mountPoint, options),
+  );
+
+program
+  .command("imagefs")
+  .description("show the files of an image on this host, through /dev/fuse, from its metadata and blobs")
+  .argument("<image>", "an image of the store, a folder written by erofsify -o, or an EROFS file")
+  .argument("<mountpoint>", "where")
+  .addOption(storeOption())
+  .option("--blobs <dir>", "where blobs are looked for by their digests; repeatable", collect, [])
+  .option("--threads <n>", "threads that serve it", String(Math.min(4, Math.max(2, availableParallelism()))))
+  .option("--allow-other", "other users may use it (default for root)")
+  .option("--no-allow-other", "only the user who mounts it")
+  .option("--allow-devices", "device nodes work (root only)")
+  .option("--allow-suid", "set-user-ID programs work (root only)")
+  .addOption(logOption())
+  .option("--json", "say when it is mounted as JSON on stdout")
+  .addHelpText(
+    "after",
+    `
+Examples
+  blobd imagefs alpine /mnt &        umount /mnt ends it
+  blobd imagefs ./out /mnt           what erofsify -o ./out has written
+
+Where Linux may mount EROFS, \`erofsify mount\` is faster; this is for hosts without it, and for users without root (with
+fusermount3). It is what a guest gets by \`blobd virtiofs --image\`.`,
+  )
+  .action(async (image, mountPoint, options) =>
+    (await import("./commands/imagefs.ts")).run(image, mountPoint, options),
   );
 
 addPassthroughOptions(

@@ -1,3 +1,5 @@
+import type { MappingPieces } from "./mapping-pieces.ts";
+
 /** Linux maps files into the window in ranges of this many bytes, aligned to it in both. FUSE_DAX_SZ, fs/fuse/dax.c. */
 export const RANGE_BYTES = 2 << 20;
 
@@ -17,6 +19,12 @@ export interface DaxWindow {
    * @param nodeId names the file in the other calls
    */
   map(nodeId: number, fd: number, fileOffset: number, windowOffset: number): number;
+  /**
+   * Maps a range that lies in several files, or in several places of one: an image's. The file never changes its size. The
+   * descriptors stay the caller's: the VMM has mapped them when this returns. A range that is mapped like that already is
+   * left alone.
+   */
+  mapPieces(nodeId: number, pieces: MappingPieces, fileOffset: number, windowOffset: number): number;
   /** Gives up the ranges in `bytes` of the window at `windowOffset`. */
   remove(windowOffset: number, bytes: number): number;
   /**

@@ -80,6 +80,11 @@ export interface FileSystem {
    * @returns a descriptor of its own description, which is the caller's; or a negative error number
    */
   openMapped?(nodeId: number): number;
+  /**
+   * Reads what `DaxWindow.mapPieces` has mapped: `bytes` bytes of the node at `offset` to `address`, zeros behind its end.
+   * @returns 0 or a negative error number
+   */
+  readMapped?(nodeId: number, offset: number, address: number, bytes: number): number;
 }
 
 /** What the kernel offers in INIT. */

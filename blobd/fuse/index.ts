@@ -1,9 +1,11 @@
 /** FUSE: a server that knows no transport, and what file systems and transports need to work with it. */
+export { decodeSetup, type RangeRequest, removeMappings } from "./dax-requests.ts";
 export { type DaxWindow, RANGE_BYTES } from "./dax-window.ts";
 export { DirentWriter } from "./dirents.ts";
 export { findGroups, type SecurityContext, securityContexts } from "./extensions.ts";
 export type { FileSystem, Handler, OfferedInit, WantedInit } from "./filesystem.ts";
 export { IoVector, MAX_SEGMENTS } from "./io-vector.ts";
+export { MAX_PIECES, MappingPieces } from "./mapping-pieces.ts";
 export {
   putEntry,
   replyAttr,

@@ -66,6 +66,18 @@ export class IoVector {
     this.bytes = bytes;
   }
 
+  /** Makes it the `bytes` bytes of another one that start `skip` bytes into it. */
+  slice(of: IoVector, skip: number, bytes: number): void {
+    this.clear();
+    let before = skip;
+    for (let piece = 0; piece < of.count && this.bytes < bytes; piece++) {
+      const length = of.bytesOf(piece);
+      const use = Math.min(length - before, bytes - this.bytes);
+      if (use > 0) this.add(of.addressOf(piece) + before, use);
+      before = Math.max(0, before - length);
+    }
+  }
+
   #put(at: number, value: number): void {
     this.#dv.setUint32(at, value >>> 0, true);
     this.#dv.setUint32(at + 4, Math.floor(value / 0x1_0000_0000), true);

@@ -4,6 +4,8 @@ import { FormatError } from "./errors.ts";
 export interface ByteSource {
   /** Size in bytes. */
   readonly size: number;
+  /** All of it, when it is memory: whoever reads much goes without `read` then. Do not write to it. */
+  readonly whole?: Uint8Array;
   /**
    * Exactly `length` bytes from `offset`: a view when the source is memory (do not write to it), else a copy.
    * @throws FormatError ERR_TRUNCATED when the range is not wholly inside the source.
@@ -15,6 +17,7 @@ export interface ByteSource {
 export function bytesSource(bytes: Uint8Array): ByteSource {
   return {
     size: bytes.length,
+    whole: bytes,
     read(offset, length) {
       if (offset < 0 || length < 0 || offset + length > bytes.length) throw outside(offset, length, bytes.length);
       return bytes.subarray(offset, offset + length);

@@ -11,15 +11,24 @@ export {
 export { crc32c, superBlockChecksum } from "./crc32c.ts";
 export * from "./format.ts";
 export {
+  BlockRun,
   type Device,
   type DirEntry,
+  decodeInode,
+  dirBlockCount,
   type ErofsExtent,
-  type ErofsInode,
+  ErofsInode,
   type ErofsReader,
+  findDirent,
+  findRun,
+  flatBlockOffset,
+  inlineTailBytes,
   type LoadOptions,
   type OpenOptions,
   openErofs,
   PathError,
+  RawDirBlock,
+  RawXattrs,
   readFileRange,
   type Superblock,
 } from "./reader/index.ts";

@@ -39,6 +39,9 @@ class NotingWindow implements DaxWindow {
     this.notes.push(`map ${fileOffset / RANGE_BYTES} at ${windowOffset / RANGE_BYTES}, ${fstatSync(fd).size}`);
     return this.status;
   }
+  mapPieces(): number {
+    assert.fail("a directory's files lie in one piece");
+  }
   remove(windowOffset: number, bytes: number): number {
     this.notes.push(`remove ${windowOffset / RANGE_BYTES} ${bytes / RANGE_BYTES}`);
     return this.status;

@@ -1,9 +1,9 @@
-import { FormatError, getU53 } from "../../../formats/bytes/index.ts";
-import { RemovemappingIn, RemovemappingOne, SetupmappingIn } from "../../../formats/fuse/index.ts";
-import { RANGE_BYTES } from "../dax-window.ts";
-import { type FuseRequest, IN_ARGS } from "../request.ts";
+import { decodeSetup, type RangeRequest, removeMappings } from "../dax-requests.ts";
+import type { FuseRequest } from "../request.ts";
 import { EINVAL, ENODEV, ESTALE, O_RDWR, S_IFREG } from "./linux.ts";
 import type { Volume } from "./volume.ts";
+
+const asked: RangeRequest = { fileOffset: 0, windowOffset: 0 };
 
 /**
  * SETUPMAPPING. The file is named by its node: Linux gives no handle, for a mapping outlives the open file that caused
@@ -11,14 +11,10 @@ import type { Volume } from "./volume.ts";
  * that is asked for once more with the right to write is there already.
  */
 export function setupMapping(volume: Volume, request: FuseRequest): number {
-  const { in: dv } = request;
   const { window, nodes } = volume;
   if (window === undefined) return -ENODEV;
-  const fileOffset = getU53(dv, IN_ARGS + SetupmappingIn.at.foffset, "fuse_setupmapping_in.foffset");
-  const length = getU53(dv, IN_ARGS + SetupmappingIn.at.len, "fuse_setupmapping_in.len");
-  const windowOffset = getU53(dv, IN_ARGS + SetupmappingIn.at.moffset, "fuse_setupmapping_in.moffset");
-  const isOfRange = fileOffset % RANGE_BYTES === 0 && windowOffset % RANGE_BYTES === 0 && length <= RANGE_BYTES;
-  if (!isOfRange || windowOffset + RANGE_BYTES > window.bytes) return -EINVAL;
+  if (!decodeSetup(request, window, asked)) return -EINVAL;
+  const { fileOffset, windowOffset } = asked;
   const slot = nodes.pin(request.nodeId);
   if (slot === 0) return -ESTALE;
   let status: number = -EINVAL;
@@ -52,26 +48,7 @@ function mapLocked(volume: Volume, slot: number, fd: number, fileOffset: number,
   }
 }
 
-/** REMOVEMAPPING: any number of ranges. */
-export function removeMapping(volume: Volume, request: FuseRequest): number {
-  const { in: dv } = request;
-  const { window } = volume;
-  if (window === undefined) return -ENODEV;
-  const count = dv.getUint32(IN_ARGS + RemovemappingIn.at.count, true);
-  const start = IN_ARGS + RemovemappingIn.size;
-  if (count * RemovemappingOne.size > request.extensionsAt - start)
-    throw new FormatError(
-      "ERR_BAD_VALUE",
-      "fuse_removemapping_in.count",
-      IN_ARGS,
-      `found ${count} in ${request.extensionsAt - start} bytes`,
-    );
-  for (let at = start, left = count; left > 0; left--, at += RemovemappingOne.size) {
-    const offset = getU53(dv, at + RemovemappingOne.at.moffset, "fuse_removemapping_one.moffset");
-    const length = getU53(dv, at + RemovemappingOne.at.len, "fuse_removemapping_one.len");
-    if (offset + length > window.bytes) return -EINVAL;
-    const status = window.remove(offset, length);
-    if (status < 0) return status;
-  }
-  return 0;
+/** REMOVEMAPPING. */
+export function removeMapping({ window }: Volume, request: FuseRequest): number {
+  return window === undefined ? -ENODEV : removeMappings(request, window);
 }

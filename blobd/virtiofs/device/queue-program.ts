@@ -39,6 +39,7 @@ export const makeQueue: HandlerFactory = (worker) => {
           mapper,
           alias: aliasFolderFd < 0 ? null : (fd) => openAlias(aliasFolderFd, fd, threadId),
           reopen: (nodeId) => fileSystem?.openMapped?.(nodeId) ?? -EBADF,
+          readMapped: (...range) => fileSystem?.readMapped?.(...range) ?? -EBADF,
         });
   const opened = openPassthrough(options.volume, volume, window ?? undefined);
   fileSystem = opened;

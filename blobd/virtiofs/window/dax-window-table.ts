@@ -1,8 +1,8 @@
 import { closeSync } from "node:fs";
-import { type DaxWindow, RANGE_BYTES } from "../../fuse/index.ts";
+import { type DaxWindow, type MappingPieces, RANGE_BYTES } from "../../fuse/index.ts";
 import { fileSize, PAGE_SIZE, preadAt, pwriteAt, viewMemory } from "../../sys/index.ts";
 import type { ShmemMapper } from "../../vhost/index.ts";
-import { RANGE_PAGES, WindowTable } from "./table.ts";
+import { COMPOSITE, RANGE_PAGES, WindowTable } from "./table.ts";
 
 const EINTR = 4;
 const EFAULT = 14;
@@ -27,6 +27,8 @@ export interface WindowOptions {
    * number for a file that can have none.
    */
   readonly alias: ((fd: number) => number) | null;
+  /** Reads a node's range that was mapped in pieces to an address: FileSystem.readMapped. */
+  readonly readMapped?: (nodeId: number, offset: number, address: number, bytes: number) => number;
 }
 
 /**
@@ -46,8 +48,9 @@ export class DaxWindowTable implements DaxWindow {
   readonly bytes: number;
   readonly table: WindowTable;
   readonly #mapper: ShmemMapper;
-  readonly #reopen: (nodeId: number) => number;
-  readonly #alias: ((fd: number) => number) | null;
+  readonly #reopen: WindowOptions["reopen"];
+  readonly #alias: WindowOptions["alias"];
+  readonly #readMapped: NonNullable<WindowOptions["readMapped"]>;
 
   constructor(options: WindowOptions) {
     this.bytes = options.bytes;
@@ -55,6 +58,7 @@ export class DaxWindowTable implements DaxWindow {
     this.#mapper = options.mapper;
     this.#reopen = options.reopen;
     this.#alias = options.alias;
+    this.#readMapped = options.readMapped ?? (() => -EBADF);
   }
 
   map(nodeId: number, fd: number, fileOffset: number, windowOffset: number): number {
@@ -66,6 +70,17 @@ export class DaxWindowTable implements DaxWindow {
     this.table.mutex.lock();
     try {
       return this.#mapRange(range, nodeId, fd, fileOffset);
+    } finally {
+      this.table.mutex.unlock();
+    }
+  }
+
+  mapPieces(nodeId: number, pieces: MappingPieces, fileOffset: number, windowOffset: number): number {
+    const range = this.#rangeAt(windowOffset);
+    if (range < 0 || fileOffset % RANGE_BYTES !== 0 || nodeId <= 0 || pieces.pages > RANGE_PAGES) return -EINVAL;
+    this.table.mutex.lock();
+    try {
+      return this.#mapPieces(range, nodeId, pieces, fileOffset);
     } finally {
       this.table.mutex.unlock();
     }
@@ -150,6 +165,10 @@ export class DaxWindowTable implements DaxWindow {
 
   /** Moves bytes of one range. Behind the file's end its last page reads as zeroes, and what is written there is lost. */
   #move(range: number, within: number, bytes: number, address: number, intoWindow: boolean): number {
+    if (this.table.fd[range] === COMPOSITE)
+      return intoWindow
+        ? -EFAULT
+        : this.#readMapped(this.table.node[range]!, this.table.fileOffset[range]! + within, address, bytes);
     const fd = this.#fdOf(range);
     if (fd < 0) return fd;
     const size = fileSize(fd);
@@ -205,6 +224,29 @@ export class DaxWindowTable implements DaxWindow {
     return status;
   }
 
+  #mapPieces(range: number, nodeId: number, pieces: MappingPieces, fileOffset: number): number {
+    const { table } = this;
+    let status = this.#clean();
+    if (status < 0) return status;
+    const isThere =
+      table.node[range] === nodeId && table.fileOffset[range] === fileOffset && table.fd[range] === COMPOSITE;
+    if (!isThere) {
+      status = this.#release(range);
+      if (status < 0) return status;
+      table.use(range, nodeId, COMPOSITE, fileOffset);
+    }
+    table.wanted[range] = pieces.pages;
+    status = this.#settle(range);
+    // One that was broken off goes on behind what is mapped.
+    for (let piece = 0; status === 0 && piece < pieces.count; piece++) {
+      const from = pieces.from[piece]!;
+      if (from < table.pages[range]!) continue;
+      status = this.#mapPiece(range, pieces.fd[piece]!, pieces.fileOffset[piece]!, from, pieces.to[piece]!);
+    }
+    if (status < 0 && status !== -EINTR && !isThere) this.#release(range);
+    return status;
+  }
+
   /** Sees to it that of each of the node's ranges so many pages are mapped as `wish` says. */
   #each(nodeId: number, wish: (range: number, wanted: number) => number): number {
     const { table } = this;
@@ -241,7 +283,8 @@ export class DaxWindowTable implements DaxWindow {
     const { table } = this;
     const fd = this.#fdOf(range);
     if (fd < 0) return fd;
-    if (table.whole[range] === 0) return this.#mapPiece(range, fd, from, to);
+    const fileOffset = table.fileOffset[range]! + from * PAGE_SIZE;
+    if (table.whole[range] === 0) return this.#mapPiece(range, fd, fileOffset, from, to);
     const alias = this.#alias?.(fd) ?? -ENODEV;
     if (alias < 0) {
       // Such as a file on a file system that is stacked on others itself: by pieces then.
@@ -249,23 +292,22 @@ export class DaxWindowTable implements DaxWindow {
       const size = fileSize(fd);
       if (size < 0) return size;
       table.wanted[range] = this.#pagesWithin(range, size);
-      return table.wanted[range] > from ? this.#mapPiece(range, fd, from, table.wanted[range]) : 0;
+      return table.wanted[range] > from ? this.#mapPiece(range, fd, fileOffset, from, table.wanted[range]) : 0;
     }
     try {
-      return this.#mapPiece(range, alias, from, to);
+      return this.#mapPiece(range, alias, fileOffset, from, to);
     } finally {
       closeSync(alias);
     }
   }
 
-  /** @param fd what the VMM is given */
-  #mapPiece(range: number, fd: number, from: number, to: number): number {
+  /** @param fd what the VMM is given, mapped from `fdOffset` of it */
+  #mapPiece(range: number, fd: number, fdOffset: number, from: number, to: number): number {
     const { table } = this;
     table.changeFrom[range] = from;
     table.changeTo[range] = to;
-    const start = from * PAGE_SIZE;
     const bytes = (to - from) * PAGE_SIZE;
-    const status = this.#mapper.map(fd, table.fileOffset[range]! + start, range * RANGE_BYTES + start, bytes, true);
+    const status = this.#mapper.map(fd, fdOffset, range * RANGE_BYTES + from * PAGE_SIZE, bytes, true);
     if (status === -EINTR) return status;
     if (status === 0) table.addPiece(range, from, to);
     table.changeTo[range] = from;
@@ -334,5 +376,5 @@ export class DaxWindowTable implements DaxWindow {
 }
 
 function closeIfOpen(fd: number): void {
-  if (fd !== -1) closeSync(fd);
+  if (fd >= 0) closeSync(fd);
 }

@@ -6,6 +6,9 @@ export const RANGE_PAGES = RANGE_BYTES / PAGE_SIZE;
 /** Largest window, in bytes: 32,768 ranges. Linux keeps 64 bytes of memory a page of it: 2 GiB already. */
 export const MAX_WINDOW_BYTES = 2 ** 36;
 
+/** In place of a descriptor. */
+export const COMPOSITE = -2;
+
 /** Buckets of the counter by node. */
 const BUCKETS = 4096;
 /** Words of a range's bitmap of piece starts. */
@@ -30,7 +33,10 @@ export class WindowTable {
   readonly node: Float64Array;
   /** By range: where in the file it starts, in bytes. */
   readonly fileOffset: Float64Array;
-  /** By range: the window's own descriptor of the file; -1 when it went with the process that had opened it. */
+  /**
+   * By range: the window's own descriptor of the file; -1 when it went with the process that had opened it; COMPOSITE for a
+   * range that is made of several files, of which none is kept open.
+   */
   readonly fd: Int32Array;
   /** By range: 1 when it is mapped by an alias, as a whole wherever the file ends. */
   readonly whole: Uint8Array;
@@ -80,7 +86,7 @@ export class WindowTable {
   /** After a process died: nobody is inside, and its descriptors are gone. */
   recover(): void {
     this.mutex.reset();
-    this.fd.fill(-1);
+    for (let range = 0; range < this.ranges; range++) if (this.fd[range] !== COMPOSITE) this.fd[range] = -1;
     this.#used.fill(0);
     for (const node of this.node) if (node !== 0) this.#count(node, 1);
   }

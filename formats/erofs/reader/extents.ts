@@ -15,7 +15,7 @@ import { type ErofsInode, refuseCompressed } from "./inode.ts";
 /** Device number of the image itself. */
 export const PRIMARY_DEVICE = 0;
 /** Bytes of an entry in a chunk array without indexes: a block address. */
-const BLOCK_MAP_ENTRY_SIZE = 4;
+export const BLOCK_MAP_ENTRY_SIZE = 4;
 
 /** A run of blocks of a file. */
 export interface ErofsExtent {
@@ -74,7 +74,8 @@ export function chunkArray(image: Image, inode: ErofsInode): { offset: number; b
   return { offset, bytes };
 }
 
-function mapChunks(image: Image, inode: ErofsInode, blocks: number, sink: ExtentSink): void {
+/** The chunk format of a CHUNK_BASED inode. @throws FormatError for bits that are not known */
+export function chunkFormat(inode: ErofsInode): number {
   const format = inode.u & 0xffff;
   if ((format & ~(CHUNK_FORMAT_BLKBITS_MASK | CHUNK_FORMAT_INDEXES)) !== 0)
     throw new FormatError(
@@ -83,6 +84,11 @@ function mapChunks(image: Image, inode: ErofsInode, blocks: number, sink: Extent
       inode.offset + InodeCompact.at.u,
       `found 0x${format.toString(16)}, bits above 0x3f are not known`,
     );
+  return format;
+}
+
+function mapChunks(image: Image, inode: ErofsInode, blocks: number, sink: ExtentSink): void {
+  const format = chunkFormat(inode);
   const chunkBlocks = 2 ** (format & CHUNK_FORMAT_BLKBITS_MASK);
   const indexed = (format & CHUNK_FORMAT_INDEXES) !== 0;
   const { offset, bytes } = chunkArray(image, inode)!;
@@ -121,7 +127,7 @@ function flush(image: Image, inode: ErofsInode, device: number, addr: number, bl
 }
 
 /** The device table slot in whose unified range a block of device 0 lies, or -1. */
-function unifiedSlot(image: Image, blkAddr: number): number {
+export function unifiedSlot(image: Image, blkAddr: number): number {
   const ranges = image.unified;
   let low = 0;
   let high = ranges.length - 1;
@@ -141,7 +147,7 @@ function deviceBlocks(image: Image, slot: number): number | undefined {
   return blocks === 0 ? NULL_ADDR : blocks;
 }
 
-function requireInside(image: Image, inode: ErofsInode, device: number, blkAddr: number, blocks: number): void {
+export function requireInside(image: Image, inode: ErofsInode, device: number, blkAddr: number, blocks: number): void {
   const limit = device === PRIMARY_DEVICE ? image.sourceBlocks : deviceBlocks(image, device - 1);
   if (limit !== undefined && blkAddr + blocks <= limit) return;
   const has = limit === undefined ? `there are ${image.devices.length} devices` : `the device has ${limit}`;

@@ -10,21 +10,24 @@ export interface Page {
 
 /** Bytes read at once: metadata lies close together, so neighbours are asked for next. */
 const PAGE_BYTES = 256 * 1024;
-/** Pages kept: 64 MiB when the source is a file; nothing at all when it is memory, where a page is a view. */
+/** Pages kept: 64 MiB. A source that is memory is one page, and none is kept. */
 const MAX_PAGES = 256;
 
 /**
- * The metadata of an image through a bounded cache of large pages, so that one code path is fast over memory and bearable
- * over a file. Every access names its length and is checked against the image's size.
+ * The metadata of an image through a bounded cache of large pages, so that one code path is fast over memory, where all
+ * is one page, and bearable over a file. Every access names its length and is checked against the image's size.
  */
 export class Pages {
   readonly size: number;
   readonly #source: ByteSource;
   readonly #pages = new Map<number, Page>();
+  /** All of the image, when it is memory. */
+  readonly #whole: Page | null;
 
   constructor(source: ByteSource) {
     this.#source = source;
     this.size = source.size;
+    this.#whole = source.whole === undefined ? null : pageOf(source.whole, 0);
   }
 
   /**
@@ -33,6 +36,7 @@ export class Pages {
    */
   at(offset: number, length: number): Page {
     if (!(offset >= 0 && length >= 0 && offset + length <= this.size)) throw outside(offset, length, this.size);
+    if (this.#whole !== null) return this.#whole;
     const index = Math.floor(offset / PAGE_BYTES);
     const page = this.#pages.get(index) ?? this.#load(index);
     if (offset + length <= page.start + page.bytes.length) return page;
@@ -57,11 +61,14 @@ export class Pages {
   }
 
   #read(start: number, length: number): Page {
-    const data = this.#source.read(start, length);
-    return {
-      bytes: Buffer.from(data.buffer, data.byteOffset, data.byteLength),
-      dv: new DataView(data.buffer, data.byteOffset, data.byteLength),
-      start,
-    };
+    return pageOf(this.#source.read(start, length), start);
   }
+}
+
+function pageOf(data: Uint8Array, start: number): Page {
+  return {
+    bytes: Buffer.from(data.buffer, data.byteOffset, data.byteLength),
+    dv: new DataView(data.buffer, data.byteOffset, data.byteLength),
+    start,
+  };
 }

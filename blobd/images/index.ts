@@ -1,0 +1,2 @@
+/** Finding the files of an image: in the store, or where they were written to. */
+export { type FoundFiles, findImageFiles, type ImageFiles, ImageNotFound } from "./find.ts";
