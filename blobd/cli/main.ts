@@ -78,7 +78,7 @@ program
   .argument("<image>", "an image of the store, a folder written by erofsify -o, or an EROFS file")
   .argument("<mountpoint>", "where")
   .addOption(storeOption())
-  .option("--blobs <dir>", "where blobs are looked for by their digests; repeatable", collect, [])
+  .option("--blob-folder <dir>", "where blobs are looked for by their digests; repeatable", collect, [])
   .option("--threads <n>", "threads that serve it", String(Math.min(4, Math.max(2, availableParallelism()))))
   .option("--allow-other", "other users may use it (default for root)")
   .option("--no-allow-other", "only the user who mounts it")
@@ -103,9 +103,15 @@ fusermount3). It is what a guest gets by \`blobd virtiofs --image\`.`,
 addPassthroughOptions(
   program
     .command("virtiofs")
-    .description("serve a directory of this host to one guest, as a vhost-user device of its VMM, until it is stopped")
+    .description(
+      "serve a directory of this host, or an image, to one guest, as a vhost-user device of its VMM, until it is stopped",
+    )
     .requiredOption("--socket-path <path>", "the Unix socket to which the VMM connects")
-    .requiredOption("--shared-dir <directory>", "the directory that is served")
+    .option("--shared-dir <directory>", "the directory that is served")
+    .option("--image <image>", "instead: the files of an image; as for blobd imagefs")
+    .option("--blobs <image>", "instead: image.erofs and blobs of an image, for a guest that mounts EROFS itself")
+    .addOption(storeOption())
+    .option("--blob-folder <dir>", "where an image's blobs are looked for by their digests; repeatable", collect, [])
     .requiredOption("--tag <tag>", "by this name the guest mounts it: 1 to 36 bytes")
     .option("--queues <n>", "request queues, each with a thread of its own", "1")
     .addOption(
@@ -115,7 +121,10 @@ addPassthroughOptions(
     )
     .option("--dax-window <size>", "guest memory into which files are mapped, a multiple of 2M", "1G")
     .option("--dax-threshold <size>", "with --dax inode: from this size on files are mapped (default: 64K)")
-    .option("--dax-read-only-trusted", "maps a --read-only directory too, though the guest can write what is mapped")
+    .option(
+      "--dax-read-only-trusted",
+      "maps a --read-only directory or an image too, though the guest can write what is mapped",
+    )
     .option("--connect", "connect to the socket, on which the VMM listens")
     .option("--supervised", "the work is done by a second process; when that dies, another one takes over")
     .option("--no-standby", "with --supervised: no process is kept ready to take over")
@@ -134,7 +143,8 @@ addPassthroughOptions(
 
 Examples
   blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume
-  blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume --print-qemu`,
+  blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume --print-qemu
+  blobd virtiofs --socket-path /run/image.sock --image alpine --tag image     the guest mounts it with -o ro`,
   )
   .action(async (options) => (await import("./commands/virtiofs.ts")).run(options));
 

@@ -1,2 +1,3 @@
 /** Finding the files of an image: in the store, or where they were written to. */
+export { blobEntries } from "./blob-entries.ts";
 export { type FoundFiles, findImageFiles, type ImageFiles, ImageNotFound } from "./find.ts";

@@ -9,7 +9,7 @@ import { serveUntilStopped } from "../serve.ts";
 
 export interface ImagefsCommandOptions {
   readonly store?: string;
-  readonly blobs: readonly string[];
+  readonly blobFolder: readonly string[];
   readonly threads: string;
   readonly allowOther?: boolean;
   readonly allowDevices?: boolean;
@@ -23,7 +23,7 @@ export async function run(image: string, mountPoint: string, options: ImagefsCom
   const logger = createLogger(options.logLevel);
   const threads = parseCount("--threads", options.threads, 1, 64);
   const target = folder(mountPoint);
-  const files = await findImageFiles(image, options.store ?? defaultStoreRoot(), options.blobs);
+  const files = await findImageFiles(image, options.store ?? defaultStoreRoot(), options.blobFolder);
   const config: ImageConfig = { kind: "image", metaPath: files.metaPath, devicePaths: files.devicePaths };
   const shared = createImageShared(config);
   // Open files stay, whoever prunes the store.

@@ -1,4 +1,5 @@
-import { createPassthroughShared, type Inheritance } from "../../fuse/passthrough/index.ts";
+import { createExport } from "../../fuse/exports/index.ts";
+import type { Inheritance } from "../../fuse/passthrough/index.ts";
 import { Aliases } from "../alias/index.ts";
 import { WindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
@@ -51,8 +52,9 @@ export function openDevice(options: VirtiofsOptions, home: DeviceHome): WorkerDa
     const { windowAddress } = mapDeviceMemory(home.memoryFd, options.windowBytes);
     new WindowTable(windowAddress, options.windowBytes).recover();
   }
-  const volume = createPassthroughShared(options.volume, inheritanceOf(home));
-  if (!home.takesOver) home.hold(VOLUME, volume.memory.fd);
+  const volume = createExport(options.volume, inheritanceOf(home));
+  // Of what is read only, nothing has to outlive a process.
+  if (!home.takesOver && volume.kind === "directory") home.hold(VOLUME, volume.shared.memory.fd);
   return { options, memoryFd: home.memoryFd, volume, aliasFolderFd: home.aliasFolderFd };
 }
 

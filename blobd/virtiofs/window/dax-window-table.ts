@@ -233,7 +233,7 @@ export class DaxWindowTable implements DaxWindow {
     if (!isThere) {
       status = this.#release(range);
       if (status < 0) return status;
-      table.use(range, nodeId, COMPOSITE, fileOffset);
+      table.use(range, nodeId, COMPOSITE, fileOffset, false);
     }
     table.wanted[range] = pieces.pages;
     status = this.#settle(range);
