@@ -57,17 +57,18 @@ quietly(program.command("virtiofs"))
   .addOption(
     new Option("--only <case...>", "these cases").choices(VOLUME_IDS).default([...VOLUME_IDS], VOLUME_IDS.join(" ")),
   )
+  .option("--no-guests", "without guests: only what single requests and inodes cost")
   .option("--no-requests", "do not measure what single requests cost the servers")
   .option("--no-mappings", "do not measure what a DAX mapping costs")
   .option("--no-inodes", "do not measure the server's memory for a million inodes")
   .option("--save", "replace bench/results/virtiofs.* and the tables in docs/benchmarks.md", false)
   .option("--work <dir>", "where the folder is that guests work on; memory, to leave the disk out", "/dev/shm")
-  .action(({ rounds, only, requests, mappings, inodes, save, work, lock, patience }) =>
+  .action(({ rounds, only, guests, requests, mappings, inodes, save, work, lock, patience }) =>
     benchVirtiofs({
       rounds,
-      cases: only,
+      cases: guests ? only : [],
       requests,
-      mappings,
+      mappings: guests && mappings,
       inodes,
       save,
       workDirectory: work,

@@ -30,8 +30,8 @@ export function markdownReport(results: Results): string {
 const DRAWN: readonly RowId[] = ["stat", "open", "list", "read", "mapread", "maprand", "untar"];
 
 /** The results as a picture (SVG). */
-export function drawReport({ cases }: Results): string {
-  const charts = ROWS.filter(({ id }) => DRAWN.includes(id)).map(
+export function drawReport({ cases, requests = [] }: Results): string {
+  const inGuest = ROWS.filter(({ id }) => DRAWN.includes(id)).map(
     ({ id, name, unit }): BarChart => ({
       title: unit === "µs" ? `${name}: µs an operation, shorter is better` : `${name}: MiB/s, longer is better`,
       unit,
@@ -44,15 +44,37 @@ export function drawReport({ cases }: Results): string {
       }),
     }),
   );
+  const names = [...new Set(requests.map(({ request }) => request))];
+  const ofRequests = names.map(
+    (name): BarChart => ({
+      title: `${name}: processor time of the server, without a guest`,
+      unit: "µs",
+      digits: 1,
+      bars: requests
+        .filter(({ request }) => request === name)
+        .map(({ server, microseconds: { median, min, max } }) => ({
+          label: server,
+          kind: server === "blobd" ? "ours" : "peer",
+          value: median,
+          min,
+          max,
+        })),
+    }),
+  );
+  const charts = [...inGuest.filter(({ bars }) => bars.length > 0), ...ofRequests];
   return drawCharts(charts, "A guest works on a volume: blobd and virtiofsd");
 }
 
 function sectionsOf(results: Results): Section[] {
   const { cases, requests, mappings, inodes } = results;
   return [
-    { title: "In the guest", rows: timeRows(cases) },
-    { title: "Processor time of the server, µs an operation", rows: serverRows(cases) },
-    { title: "Memory, MiB", rows: memoryRows(cases) },
+    ...(cases.length === 0
+      ? []
+      : [
+          { title: "In the guest", rows: timeRows(cases) },
+          { title: "Processor time of the server, µs an operation", rows: serverRows(cases) },
+          { title: "Memory, MiB", rows: memoryRows(cases) },
+        ]),
     ...(requests === undefined
       ? []
       : [{ title: "Processor time of the server a request, µs, without a guest", rows: requestRows(requests) }]),
@@ -83,7 +105,7 @@ function sectionsOf(results: Results): Section[] {
             ],
           },
         ]),
-    { title: "What was wanted of volumes", rows: targetRows(results) },
+    ...(targetsOf(results).length === 0 ? [] : [{ title: "What was wanted of volumes", rows: targetRows(results) }]),
   ];
 }
 
@@ -171,7 +193,7 @@ function headLine({ machine, date, rounds, cases, guestMemoryBytes, guestCpus }:
   return (
     `${date.slice(0, 10)}, ${rounds} ${rounds === 1 ? "round" : "rounds"}; ${machine.cores} cores of ${machine.processor} ` +
     `(${machine.arch}), ${gib(machine.memoryBytes)} GiB, Linux ${machine.kernel}, ${machine.system}; ${versions.join(", ")}. ` +
-    `Guests: ${guests}. ` +
+    `${cases.length === 0 ? "" : `Guests: ${guests}. `}` +
     `Of ${readings.length} readings ${readings.filter(({ disturbed }) => disturbed).length} were disturbed by other processes`
   );
 }
