@@ -78,6 +78,14 @@ export class FrontEndChannel {
 
   /** Answers requests until it is closed or the other side is. */
   async serve(): Promise<void> {
+    try {
+      await this.#serve();
+    } catch (error) {
+      if (!this.#isClosed) throw error; // Closed while it told the back-end of a mapping.
+    }
+  }
+
+  async #serve(): Promise<void> {
     for (;;) {
       const fds: number[] = [];
       if (!(await this.#read(0, Header.size, fds))) return;

@@ -70,10 +70,13 @@ export async function rig(
     async close() {
       open.delete(made);
       frontEnd.close();
-      await serving;
-      await backend.close();
-      queue.close();
-      frontEnd.ram.close();
+      try {
+        await serving;
+      } finally {
+        await backend.close();
+        queue.close();
+        frontEnd.ram.close();
+      }
     },
   };
   open.add(made);
