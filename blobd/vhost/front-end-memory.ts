@@ -48,7 +48,7 @@ export class FrontEndMemory {
     const unused: number[] = [];
     for (const [i, region] of regions.entries()) {
       const fd = fds[i] as number;
-      const { dev, ino } = fstatSync(fd);
+      const { dev, ino } = identityOf(fd);
       const old = before.find((other) => isSame(other, region, dev, ino) && !next.includes(other));
       if (old !== undefined) {
         unused.push(fd);
@@ -64,7 +64,7 @@ export class FrontEndMemory {
   add(region: Region, fd: number, state: WindowState | null): void {
     checkApart(region, this.#regions);
     if (this.#regions.length === MAX_MEMORY_SLOTS) throw new Error(`more than ${MAX_MEMORY_SLOTS} memory regions`);
-    const { dev, ino } = fstatSync(fd);
+    const { dev, ino } = identityOf(fd);
     this.#regions.push(this.#describe(region, fd, dev, ino, state));
   }
 
@@ -108,7 +108,14 @@ export class FrontEndMemory {
   #describe(region: Region, fd: number, dev: number, ino: number, state: WindowState | null): TableRegion {
     const places = state === null ? [] : state.placesOf(dev, ino, region.fdOffset);
     if (places.length > 0) this.#learnWindow(region.guestAddress, places);
-    return { ...region, id: this.#nextId++, fd, dev, ino, isWindow: places.length > 0 };
+    const isWindow = places.length > 0 || dev === GONE || this.#isInWindow(region);
+    return { ...region, id: this.#nextId++, fd, dev, ino, isWindow };
+  }
+
+  #isInWindow({ guestAddress, bytes }: Region): boolean {
+    const window = this.#window;
+    if (window === null) return false;
+    return guestAddress >= window.guestAddress && guestAddress + bytes <= window.guestAddress + window.bytes;
   }
 
   /** A range of a file that is mapped at `places` of the window has turned up at a guest address. */
@@ -118,6 +125,23 @@ export class FrontEndMemory {
     // The same range at several places leaves several answers; the one that is known already is preferred.
     const base = bases.find((candidate) => candidate === known) ?? bases[0];
     if (base !== undefined && base !== known) this.#window = { guestAddress: base, bytes: this.#windowBytes };
+  }
+}
+
+/** `dev` of a file whose file system is gone. */
+const GONE = -1;
+
+/**
+ * What tells a file from others. A device may hand out files of a file system of its own, which ends with the process
+ * that served it while the front-end still has them mapped; guest memory is never such a file.
+ */
+function identityOf(fd: number): { dev: number; ino: number } {
+  try {
+    return fstatSync(fd);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ECONNABORTED" || code === "ENOTCONN") return { dev: GONE, ino: 0 };
+    throw error;
   }
 }
 

@@ -130,8 +130,8 @@ export class SupervisedDataPlane implements DataPlane {
   async #call(make: () => CallWithFds): Promise<number | null> {
     for (;;) {
       if (this.#isClosed) throw new Error("the data plane is closed");
-      await this.#ready;
       try {
+        await this.#ready;
         const { message, fds } = make();
         return await this.#worker!.call(message, fds);
       } catch (error) {
