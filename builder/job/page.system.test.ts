@@ -22,7 +22,10 @@ before(async () => {
     ...["serve", "--listen", `127.0.0.1:${port}`, "--registry", registry.host, "--store", join(directory, "store")],
     ...["--database", join(directory, "queue"), "--authorization-file", authorizationFile(directory)],
   ]);
-  browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+  browser = await chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-dev-shm-usage"],
+  });
   await putImage(registry.host, "team/app", "1.0", tinyImage([{ name: "file", content: "content" }]));
 });
 after(async () => {

@@ -1,4 +1,5 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run, startServer } from "./run.ts";
@@ -16,6 +17,15 @@ const VERSIONS = "/usr/lib/postgresql";
 /** PostgreSQL does not run as root. */
 const USER = "postgres";
 
+/** A port that was free a moment ago: PostgreSQL does not tell which one it took. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
 /** Starts Debian's PostgreSQL on a free loopback port with an empty database. Needs root. */
 export async function startPostgres(): Promise<Postgres> {
   const directory = await mkdtemp(join(tmpdir(), "erofsify-postgres-"));
@@ -27,7 +37,7 @@ export async function startPostgres(): Promise<Postgres> {
     await run("setpriv", [...asUser, join(programs, "initdb"), "-D", data, "-U", USER, "--auth=trust", "--no-sync"], {
       cwd: directory,
     });
-    const port = 20_000 + (process.pid % 20_000);
+    const port = await freePort();
     const settings = { listen_addresses: "127.0.0.1", port, unix_socket_directories: directory, fsync: "off" };
     const options = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const server = await startServer(

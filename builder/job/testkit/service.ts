@@ -1,7 +1,7 @@
 /** The service as a process. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -63,4 +63,22 @@ export function authorizationFile(directory: string): string {
   const path = join(directory, "authorization");
   writeFileSync(path, `# for tests\n${AUTHORIZATION}\nBasic dXNlcjpwYXNz\n`);
   return path;
+}
+
+/** Processes of conversions that a service has started. */
+export function conversionsOf({ child }: JobProcess): number[] {
+  const pids = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").trim().split(" ");
+  return pids
+    .filter((pid) => pid !== "")
+    .map(Number)
+    .filter(isConversion);
+}
+
+/** Whether it is such a process, and has not ended. */
+export function isConversion(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("convert-one");
+  } catch {
+    return false; // It has ended.
+  }
 }
