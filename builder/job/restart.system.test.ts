@@ -50,7 +50,7 @@ const done = async () => (await client.jobs("&status=done")).length;
 test("a hundred pushes at once, killed in the middle, started again: nothing lost, nothing twice, nothing left behind", async () => {
   const images = Array.from({ length: 100 }, (_, i) => `restart/app${i}`);
   await Promise.all(images.map((name) => putImage(registry.host, name, "1", tinyImage([{ name, content: name }]))));
-  await until("some are converted", async () => (await done()) >= 30);
+  await until("some are converted", async () => (await done()) >= 30, 120_000);
   await until("conversions are under way", () => conversionsOf(service).length > 0, 30_000, 5);
   const orphans = conversionsOf(service);
   await service.kill();
