@@ -44,12 +44,8 @@ async function releaseStrayHolds(table: SnapshotTable, holds: StoreHolds): Promi
   if (stray.length > 0) await holds.release(stray);
 }
 
-/**
- * Brings back what snapshots need after a restart: holds that somebody removed, folders of active ones, and the mounts
- * below containers that may run or be started again.
- */
-export async function restore(parts: RecoveryParts): Promise<void> {
-  const { table, folders, holds, mounts, onWarning } = parts;
+/** Brings back the holds of snapshots, should somebody have removed them, and finishes commits that were broken off. */
+export async function restoreHolds({ table, folders, holds, onWarning }: RecoveryParts): Promise<void> {
   const held = new Set(await holds.list());
   for (const snapshot of [...table.all()]) {
     if (snapshot.layer !== null && snapshot.kind === "committed")
@@ -57,8 +53,19 @@ export async function restore(parts: RecoveryParts): Promise<void> {
     if (needsHold(snapshot) && !held.has(holds.snapshotKey(snapshot.id)))
       await holds.holdSnapshot(snapshot).catch((error) => onWarning(`snapshot ${snapshot.id} holds nothing`, error));
   }
+}
+
+/**
+ * Mounts again what lies below containers that may be started again. It takes a while when there are many, and whoever
+ * wants one before its turn gets it at once.
+ */
+export async function restoreMounts(
+  { table, mounts, onWarning }: RecoveryParts,
+  skip: (snapshot: Snapshot) => boolean,
+) {
   for (const snapshot of [...table.all()]) {
-    const parent = snapshot.kind === "committed" ? undefined : table.get(snapshot.parent);
+    const needed = snapshot.kind !== "committed" && !skip(snapshot);
+    const parent = needed ? table.get(snapshot.parent) : undefined;
     if (parent === undefined) continue;
     await mounts.lowers(parent).catch((error) => onWarning(`${snapshot.name} cannot be mounted`, error));
   }

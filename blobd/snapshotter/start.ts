@@ -14,7 +14,7 @@ import { type CallObserver, loadServices } from "./grpc/index.ts";
 import { LayerConversions } from "./layer-conversions.ts";
 import { LookAhead } from "./look-ahead.ts";
 import { Metrics } from "./metrics.ts";
-import { restore, sweep } from "./recovery.ts";
+import { restoreHolds, restoreMounts, sweep } from "./recovery.ts";
 import { Snapshots } from "./snapshots.ts";
 import { snapshotsService } from "./snapshots-service.ts";
 import { type Snapshot, SnapshotTable } from "./state/index.ts";
@@ -106,7 +106,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   };
 
   await sweep(recovery, true);
-  await restore(recovery);
+  await restoreHolds(recovery);
   const observer: CallObserver = {
     ended(method, seconds, code, error) {
       const name = status[code] ?? String(code);
@@ -122,6 +122,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   server.addService(services.diff.definition, diffService(applier, comparer, observer));
   await listen(server, options.address);
   const http = options.metrics === undefined ? null : await metrics.serve(options.metrics);
+  void restoreMounts(recovery, (snapshot) => snapshots.isExtraction(snapshot));
   log.info({ address: options.address, root, store: storeRoot, snapshots: table.size }, "snapshotter serves");
   return {
     async stop() {
