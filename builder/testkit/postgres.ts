@@ -42,7 +42,8 @@ export async function startPostgres(): Promise<Postgres> {
     const options = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const server = await startServer(
       "setpriv",
-      [...asUser, join(programs, "postgres"), "-D", data, ...options],
+      // Another user's process forgets who is to end it: told again.
+      ["--pdeathsig", "KILL", ...asUser, join(programs, "postgres"), "-D", data, ...options],
       /ready to accept connections/,
     );
     const stop = async () => {
