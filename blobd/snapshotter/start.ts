@@ -91,7 +91,10 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     pool,
     conversions,
     storeRoot,
-    onMounted: (seconds, backing) => metrics.mounts.observe({ backing }, seconds),
+    onMounted(seconds, backing) {
+      metrics.mounts.observe({ backing }, seconds);
+      log.info({ seconds, backing }, "image mounted");
+    },
   });
   const ahead = new MountAhead(table, mounts, (error) => log.debug({ error: textOf(error) }, "not mounted ahead"));
   const snapshots = new Snapshots({ table, folders, holds, mounts, onWarning, onLayerCommitted: ahead.committed });
