@@ -169,6 +169,50 @@ Stopping and starting it, also by force, leaves running containers alone.`,
   )
   .action(async (options) => (await import("./commands/snapshotter.ts")).run(options));
 
+const jsonOption = () => new Option("--json", "print the result as JSON on stdout");
+
+program
+  .command("serve")
+  .description("serve a store's blobs to this host on demand: what is read of them is fetched, verified and kept")
+  .addOption(storeOption())
+  .option("--mount <dir>", "where blobs that are not complete are shown (default: serve in the store)")
+  .option("--socket <file>", "where clients ask for blobs (default: blobd.sock in the store)")
+  .option("--idle <seconds>", "end when nobody has used it for so long (default: never)")
+  .option("--max-size <size>", "keep the store this small: blobs go by last use, never one in use")
+  .option("--give-up <seconds>", "a read fails when nothing has come for so long (default: 30)")
+  .option("--bandwidth <size>", "most bytes per second from one registry (default: no limit)")
+  .option("--connections <n>", "transfers from one registry at a time (default: 6)")
+  .option("--read-ahead <size>", "how far ahead of a sequential reader to fetch (default: 8M)")
+  .addOption(logOption())
+  .addHelpText(
+    "after",
+    `
+It says in a line of JSON on stdout when it serves. \`erofsify run --lazy\` starts one by itself when none runs for its store.
+SIGINT and SIGTERM end it; guests that use its files then lose them.`,
+  )
+  .action(async (options) => (await import("./commands/serve.ts")).run(options));
+
+const store = program.command("store").description("look into the local store of blobs, check it, make it smaller");
+store
+  .command("ls")
+  .description("all blobs, and how much of each is there")
+  .addOption(jsonOption())
+  .addOption(storeOption())
+  .action(async (options) => (await import("./commands/store.ts")).list(options));
+store
+  .command("verify")
+  .description("read everything and compare it with its digests; what is damaged is given up, to be fetched again")
+  .addOption(jsonOption())
+  .addOption(storeOption())
+  .action(async (options) => (await import("./commands/store.ts")).verify(options));
+store
+  .command("prune")
+  .description("remove blobs, least recently used first, never one in use, until the store is small enough")
+  .requiredOption("--max-size <size>", "such as 50G")
+  .addOption(jsonOption())
+  .addOption(storeOption())
+  .action(async (options) => (await import("./commands/store.ts")).prune(options));
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -123,7 +123,7 @@ test("a sequential reader finds the next chunks there already", async (t) => {
   const { check, partial } = await makeFetcher(t, [at(server.origin)], { readAheadBytes: 8 * KIB64 });
   for (const chunk of [0, 1, 2, 3]) await check(chunk);
   await sleep(50);
-  assert.ok(partial.countPresent() > 6, `${partial.countPresent()}`);
+  assert.ok(partial.countPresent() >= 6, `${partial.countPresent()}`);
   for (let chunk = 4; chunk < 32; chunk++) await check(chunk);
   assert.ok(server.ranges.length < 16, `${server.ranges.length}`);
 });

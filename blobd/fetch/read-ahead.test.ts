@@ -12,12 +12,12 @@ function aheadOf(reader: ReadAhead, reads: readonly number[]): number[][] {
 
 test("a sequential reader is read ahead of, in growing steps up to the limit and the end", () => {
   const got = aheadOf(new ReadAhead(30, 8), [...Array(30).keys()]);
-  assert.deepEqual(got.slice(0, 3), [[], [2], [3, 4]]);
+  assert.deepEqual(got.slice(0, 3), [[], [], [3]]);
   const all = got.flat();
   assert.deepEqual(all, [...new Set(all)], "nothing twice");
   assert.deepEqual(
     all,
-    Array.from({ length: 28 }, (_, i) => i + 2),
+    Array.from({ length: 27 }, (_, i) => i + 3),
   );
   for (const [chunk, ahead] of got.entries()) for (const one of ahead) assert.ok(one > chunk && one <= chunk + 8);
 });
@@ -32,5 +32,5 @@ test("several readers are followed at a time", () => {
   const reader = new ReadAhead(1000, 4);
   const reads = Array.from({ length: 12 }, (_, i) => [i, 500 + i, 900 + i]).flat();
   const all = new Set(aheadOf(reader, reads).flat());
-  for (const start of [0, 500, 900]) for (let i = 2; i < 12; i++) assert.ok(all.has(start + i), `${start + i}`);
+  for (const start of [0, 500, 900]) for (let i = 3; i < 12; i++) assert.ok(all.has(start + i), `${start + i}`);
 });

@@ -8,11 +8,16 @@ interface Stream {
   ahead: number;
   /** Chunks to be ahead. */
   window: number;
+  /** Chunks read in a row. */
+  length: number;
 }
+
+/** A program or library that is read here and there is often this long in chunks: it is no sequence yet. */
+const MIN_SEQUENCE = 3;
 
 /**
  * Finds sequential readers among the chunks that are read, and says what to fetch ahead of them: nothing for the first
- * chunk, one chunk for the second in a row, then twice as many each time, up to a limit.
+ * chunks, one chunk for the third in a row, then twice as many each time, up to a limit.
  */
 export class ReadAhead {
   readonly #maxChunks: number;
@@ -38,14 +43,16 @@ export class ReadAhead {
     const [stream] = at < 0 ? [] : this.#streams.splice(at, 1);
     if (stream === undefined) {
       if (this.#streams.length === MAX_STREAMS) this.#streams.shift();
-      this.#streams.push({ next: last + 1, ahead: last + 1, window: 0 });
+      this.#streams.push({ next: last + 1, ahead: last + 1, window: 0, length: last + 1 - first });
       return { from: last + 1, to: last + 1 };
     }
     this.#streams.push(stream);
     const moved = last + 1 > stream.next;
     stream.next = Math.max(stream.next, last + 1);
     // Reads within the chunk read last are no news.
-    if (moved) stream.window = Math.min(this.#maxChunks, Math.max(1, 2 * stream.window));
+    if (moved) stream.length += last + 1 - first;
+    if (moved && stream.length >= MIN_SEQUENCE)
+      stream.window = Math.min(this.#maxChunks, Math.max(1, 2 * stream.window));
     const from = Math.max(stream.ahead, stream.next);
     const to = Math.min(this.#chunks, stream.next + stream.window);
     // In larger steps than single chunks, so that neighbours come by one request.

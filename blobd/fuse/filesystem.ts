@@ -99,4 +99,6 @@ export interface OfferedInit {
 export interface WantedInit {
   readonly flags: number;
   readonly flags2: number;
+  /** How far the kernel may read ahead, in bytes; without it as far as the server takes. */
+  readonly maxReadahead?: number;
 }

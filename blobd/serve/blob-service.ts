@@ -7,6 +7,7 @@ import { BlobTable, Tickets } from "../fuse/blobs/index.ts";
 import { FuseMount } from "../fuse/device/index.ts";
 import { type Endpoint, type Environment, type RetryPolicy, SourceError } from "../registry/index.ts";
 import { type PartialBlob, type PartialSource, Store, type StoredFile, StoreError } from "../store/index.ts";
+import { CompleteHolds } from "./complete-holds.ts";
 
 const BLOCK_BYTES = 4096;
 const { EIO, ENOSPC } = constants.errno;
@@ -33,6 +34,8 @@ export interface BlobOrigin {
 export interface Served {
   readonly path: string;
   readonly isComplete: boolean;
+  /** What has been fetched of it, by whomever, since it was asked for. */
+  fetched(): { chunks: number; storedBytes: number };
   release(): void;
 }
 
@@ -57,6 +60,7 @@ export class BlobService {
   readonly #table: BlobTable;
   readonly #tickets: Tickets;
   readonly #mount: FuseMount;
+  readonly #holds: CompleteHolds;
   readonly #lines = new Map<string, Line>();
   /** By key. */
   readonly #shown = new Map<string, Shown>();
@@ -91,6 +95,7 @@ export class BlobService {
     this.#table = table;
     this.#tickets = tickets;
     this.#mount = mount;
+    this.#holds = new CompleteHolds(options.storeRoot);
     this.#sweep = setInterval(() => this.#closeUnused(), SWEEP_MS);
     void this.#answerTickets();
   }
@@ -98,6 +103,11 @@ export class BlobService {
   /** Resolves when the mount is gone. */
   get done(): Promise<void> {
     return this.#mount.done;
+  }
+
+  /** Gives back what a service that was killed still holds in the store. Only when no other serves it. @throws StoreError */
+  removeStaleHolds(): Promise<void> {
+    return this.#holds.removeStale();
   }
 
   /** How many blobs are shown. */
@@ -121,12 +131,17 @@ export class BlobService {
    */
   async serve(origin: BlobOrigin, layer: ErofsLayer, isWhole: boolean): Promise<Served> {
     const shown = await this.#inTurn(() => this.#show(origin, layer));
-    if (typeof shown === "string") return { path: shown, isComplete: true, release: () => {} };
+    if ("release" in shown) return shown;
     shown.uses++;
+    const { chunks, storedBytes } = shown.fetcher.counts;
+    const fetched = () => ({
+      chunks: shown.fetcher.counts.chunks - chunks,
+      storedBytes: shown.fetcher.counts.storedBytes - storedBytes,
+    });
     const release = () => {
       shown.uses--;
     };
-    if (!isWhole) return { path: shown.path, isComplete: false, release };
+    if (!isWhole) return { path: shown.path, isComplete: false, fetched, release };
     try {
       await shown.fetcher.fetchAll();
       if ((await this.#complete(shown.fetcher.partial)) === "mismatch")
@@ -134,7 +149,7 @@ export class BlobService {
           "ERR_DIGEST",
           `layer ${layer.descriptor.digest}: its content does not have the digest ${layer.contentDigest} that the image names`,
         );
-      return { path: await this.#storePath(shown.fetcher.partial.contentHex), isComplete: true, release: () => {} };
+      return { ...(await this.#completeOne(shown.fetcher.partial.contentHex)), fetched };
     } finally {
       release();
     }
@@ -157,14 +172,15 @@ export class BlobService {
     return result;
   }
 
-  /** The blob shown, or the path of the complete one. */
-  async #show(origin: BlobOrigin, layer: ErofsLayer): Promise<Shown | string> {
+  /** The blob shown, or the complete one. */
+  async #show(origin: BlobOrigin, layer: ErofsLayer): Promise<Shown | Served> {
     const contentHex = digestHex(layer.contentDigest);
     const store = await Store.open(this.#options.storeRoot);
     try {
       const path = store.blobPath(contentHex);
       const size = statSync(path, { throwIfNoEntry: false })?.size;
-      if (size !== undefined && (await store.checkBlob(fileOf(contentHex, size))) === "good") return path;
+      if (size !== undefined && (await store.checkBlob(fileOf(contentHex, size))) === "good")
+        return this.#held(store, contentHex);
       const { env, fetch, retry } = this.#options;
       const connection = { env, stallMs: fetch.stallMs };
       const sourcesOf = (digest: ErofsLayer["descriptor"]["digest"]) =>
@@ -175,7 +191,7 @@ export class BlobService {
       if (source === undefined)
         throw new SourceError("ERR_UNSUPPORTED", `layer ${layer.descriptor.digest} has no chunk index to fetch it by`);
       const partial = await store.partials.open(source);
-      if (partial === undefined) return path;
+      if (partial === undefined) return this.#held(store, contentHex);
       const known = this.#shown.get(partial.key);
       if (known !== undefined) {
         partial.close();
@@ -224,10 +240,18 @@ export class BlobService {
     }
   }
 
-  async #storePath(contentHex: string): Promise<string> {
+  async #completeOne(contentHex: string): Promise<Served> {
     const store = await Store.open(this.#options.storeRoot);
-    store.close();
-    return store.blobPath(contentHex);
+    try {
+      return this.#held(store, contentHex);
+    } finally {
+      store.close();
+    }
+  }
+
+  #held(store: Store, contentHex: string): Served {
+    const release = this.#holds.take(store, contentHex);
+    return { path: store.blobPath(contentHex), isComplete: true, fetched: nothing, release };
   }
 
   /** Fetches what readers of the mount wait for. */
@@ -259,6 +283,8 @@ export class BlobService {
     }
   }
 }
+
+const nothing = () => ({ chunks: 0, storedBytes: 0 });
 
 function fileOf(digestHex: string, size: number): StoredFile {
   return { digestHex, size, blocks: size / BLOCK_BYTES };

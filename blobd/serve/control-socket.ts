@@ -1,11 +1,19 @@
 import { chmodSync, rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { formatControlError, formatServed, MAX_CONTROL_BYTES, parseServeRequest } from "../../formats/control/index.ts";
+import {
+  type FetchedCounts,
+  formatControlError,
+  formatCounts,
+  formatServed,
+  MAX_CONTROL_BYTES,
+  parseControlRequest,
+  type ServedBlob,
+} from "../../formats/control/index.ts";
 import type { BlobService, Served } from "./blob-service.ts";
 
 /**
- * The socket of a service. Each connection makes one request and holds what it got for as long as it stays open: a client
- * that dies holds nothing.
+ * The socket of a service. Each connection asks for blobs and holds what it got for as long as it stays open: a client that
+ * dies holds nothing.
  */
 export class ControlSocket {
   readonly #server: Server;
@@ -47,58 +55,59 @@ export class ControlSocket {
 
   async #attend(socket: Socket): Promise<void> {
     this.#connections.add(socket);
+    socket.on("error", () => {}); // Its end is told by the lines' end.
     const held: Served[] = [];
-    let isOpen = true;
-    const ended = new Promise<void>((resolve) => socket.once("close", () => resolve()));
-    socket.on("error", () => {}); // Its end is told by `close`.
-    void ended.then(() => {
-      isOpen = false;
-    });
     try {
-      const line = await readLine(socket);
-      if (line !== undefined) {
-        const request = parseServeRequest(line);
-        for (const { layer, isWhole } of request.blobs) {
-          if (!isOpen) return;
-          held.push(await this.#service.serve(request, layer, isWhole));
-        }
-        socket.write(formatServed(held.map(({ path, isComplete }) => ({ path, isComplete }))));
-      }
-      await ended;
+      for await (const line of linesOf(socket)) socket.write(await this.#answer(line, socket, held));
     } catch (error) {
-      const { code, message } = error as { code?: unknown; message: string };
-      this.#log(`a request failed: ${message}`);
-      socket.end(formatControlError(typeof code === "string" ? code : "", message));
+      this.#log(`a connection broke: ${(error as Error).message}`);
     } finally {
       for (const served of held) served.release();
       this.#connections.delete(socket);
-      if (isOpen) socket.destroySoon();
+      socket.destroySoon();
+    }
+  }
+
+  /** The answer to one request; what it got is added to `held`. */
+  async #answer(line: Buffer, socket: Socket, held: Served[]): Promise<string> {
+    try {
+      const request = parseControlRequest(line);
+      if (request === "counts") return formatCounts(sumOf(held));
+      const blobs: ServedBlob[] = [];
+      for (const { layer, isWhole } of request.blobs) {
+        if (socket.destroyed) break;
+        const served = await this.#service.serve(request, layer, isWhole);
+        held.push(served);
+        blobs.push({ path: served.path, isComplete: served.isComplete });
+      }
+      return formatServed(blobs);
+    } catch (error) {
+      const { code, message } = error as { code?: unknown; message: string };
+      this.#log(`a request failed: ${message}`);
+      return formatControlError(typeof code === "string" ? code : "", message);
     }
   }
 }
 
-/** The first line; undefined when the connection ends before. */
-async function readLine(socket: Socket): Promise<Buffer | undefined> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  return new Promise((resolve, reject) => {
-    const onData = (piece: Buffer) => {
-      pieces.push(piece);
-      bytes += piece.length;
-      if (bytes > MAX_CONTROL_BYTES) {
-        socket.off("data", onData);
-        return reject(new Error(`a request of more than ${MAX_CONTROL_BYTES} bytes`));
-      }
-      if (!piece.includes(10)) return;
-      socket.off("data", onData);
-      // What comes behind is nothing of ours; it is read so that the end of the connection is seen.
-      socket.resume();
-      const all = Buffer.concat(pieces);
-      resolve(all.subarray(0, all.indexOf(10)));
-    };
-    socket.on("data", onData);
-    socket.once("close", () => resolve(undefined));
-  });
+function sumOf(held: readonly Served[]): FetchedCounts {
+  const counts = held.map((served) => served.fetched());
+  return {
+    chunks: counts.reduce((sum, { chunks }) => sum + chunks, 0),
+    storedBytes: counts.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
+  };
+}
+
+/** The lines that come, until the connection ends. @throws Error for a line that is too long */
+async function* linesOf(socket: Socket): AsyncGenerator<Buffer, void, undefined> {
+  let rest = Buffer.alloc(0);
+  for await (const piece of socket as AsyncIterable<Buffer>) {
+    rest = Buffer.concat([rest, piece]);
+    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
+      yield rest.subarray(0, end);
+      rest = rest.subarray(end + 1);
+    }
+    if (rest.length > MAX_CONTROL_BYTES) throw new Error(`a request of more than ${MAX_CONTROL_BYTES} bytes`);
+  }
 }
 
 function isAnswered(path: string): Promise<boolean> {

@@ -68,7 +68,9 @@ async function start(t: TestContext, fetch: Partial<FetchOptions> = {}, idleMs?:
     const socket = connect(serving.socketPath);
     t.after(() => socket.destroy());
     socket.write(formatServeRequest({ endpoints, repository: "a/b", blobs: [{ layer, isWhole }] }));
-    const line = await new Promise<Buffer>((resolve) => socket.once("data", resolve));
+    const line = await new Promise<Buffer>((resolve, reject) => {
+      socket.once("data", resolve).once("close", () => reject(new Error("no answer")));
+    });
     const served = parseServed(line);
     if (!Array.isArray(served)) throw Object.assign(new Error((served as { error: string }).error), served);
     return { served, end: () => socket.destroy() };
@@ -166,6 +168,19 @@ test("many readers at once: every byte is right, each chunk comes once", async (
   const sums = await Promise.all(Array.from({ length: 16 }, () => reader(path)));
   for (const { text } of sums) assert.equal(text.slice(0, 64), blob.source.contentHex);
   assert.equal(serving.service.fetched.chunks, 64);
+});
+
+test("what clients have by path is not pruned, until they are done", async (t) => {
+  const { root, ask } = await start(t);
+  const { end } = await ask(true);
+  const store = await Store.open(root);
+  await store.prune({ waitMs: 2000 });
+  assert.deepEqual(store.listBlobs(), [blob.source.contentHex]);
+  end();
+  for (let i = 0; i < 100 && store.listHolds().length > 0; i++) await sleep(10);
+  await store.prune({ waitMs: 2000 });
+  assert.deepEqual(store.listBlobs(), []);
+  store.close();
 });
 
 test("two services of one store cannot be; a client is told", async (t) => {

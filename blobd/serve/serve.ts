@@ -13,6 +13,8 @@ export interface ServeOptions {
   /** Default: `blobd.sock` in the store. */
   readonly socketPath?: string;
   readonly fetch?: Partial<FetchOptions>;
+  /** What the store's blobs may take of the disk, in bytes: what is over is evicted, by last use and never while in use. */
+  readonly maxBytes?: number;
   /** Ends when nobody has used it for so long, in ms; never without it. */
   readonly idleMs?: number;
   readonly env?: Environment;
@@ -55,13 +57,30 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   let control: ControlSocket;
   try {
     control = await ControlSocket.listen(socketPath, service, log);
+    await service.removeStaleHolds();
   } catch (error) {
     await service.close();
     throw error;
   }
   let idle: NodeJS.Timeout | undefined;
+  let isEvicting = false;
+  const evict = async () => {
+    if (options.maxBytes === undefined || isEvicting) return;
+    isEvicting = true;
+    const store = await Store.open(storeRoot);
+    try {
+      await store.evict({ maxBytes: options.maxBytes });
+    } catch (error) {
+      log((error as Error).message);
+    } finally {
+      store.close();
+      isEvicting = false;
+    }
+  };
+  const quota = setInterval(() => void evict(), EVICT_MS);
   const stop = async () => {
     clearInterval(idle);
+    clearInterval(quota);
     control.close();
     await service.close();
   };
@@ -77,6 +96,8 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
 }
 
 const IDLE_LOOK_MS = 1000;
+/** How often the store is looked at for being too large, in ms. */
+const EVICT_MS = 10_000;
 
 function makeMountPoint(path: string): void {
   try {

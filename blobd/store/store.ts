@@ -247,6 +247,11 @@ export class Store {
     return this.#blobs.verify(digestHex);
   }
 
+  /** Size of a blob in bytes; 0 when it is not there. @throws StoreError */
+  blobSize(digestHex: string): number {
+    return Number(this.#blobs.stat(digestHex)?.size ?? 0n);
+  }
+
   /** The digests of all blobs and metas. @throws StoreError */
   listBlobs(): string[] {
     return this.#blobs.list();

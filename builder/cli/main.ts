@@ -157,6 +157,7 @@ const guestOptions = (command: Command) =>
     .option("--rw-size <size>", "what the guest writes goes to a scratch disk of this size, not to its memory")
     .option("--read-only", "no overlay: the image itself is the root, with memory for /tmp and /run")
     .option("--verify", "read the image in full and compare digests first (default: what may have changed)")
+    .option("--lazy", "start before the image is here: a pushed image, of which what is read is fetched")
     .option("--pull", "ask the source even when the store has an image of this name")
     .option("--platform <os/arch>", "which image of a multi-platform one")
     .option("--plain-http", "talk HTTP without TLS to the registry (automatic for localhost)")

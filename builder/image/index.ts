@@ -6,5 +6,12 @@ export { flattenImage } from "./flat.ts";
 export { LayerError } from "./layer-converter.ts";
 export { type PlainError, plainError } from "./layer-messages.ts";
 export { LayerTrees, type MergedImage, MergeError, mergeImage } from "./merge-image.ts";
-export { ImageError, type OpenedImage, type OpenImageOptions, openImage } from "./open-image.ts";
+export {
+  ImageError,
+  type ImageFiles,
+  type OpenedImage,
+  type OpenImageOptions,
+  openFiles,
+  openImage,
+} from "./open-image.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";

@@ -33,6 +33,8 @@ export interface OpenedImage extends ImageFiles {
   readonly reader: ErofsReader;
   readonly meta: FileSource;
   readonly devices: readonly FileSource[];
+  /** What has been fetched of it, when it is fetched as it is read. */
+  readonly fetched?: () => Promise<{ readonly chunks: number; readonly storedBytes: number } | undefined>;
   close(): void;
 }
 
@@ -64,14 +66,35 @@ export async function openImage(target: string, options: OpenImageOptions): Prom
       opened.push(store);
       files = await filesInStore(target, store);
     }
+    const image = openFiles(target, files, options.devicePaths);
+    opened.push(image);
+    return { ...image, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/**
+ * Opens an image whose files are known.
+ * @param target what it is called, for errors
+ * @param given its blobs as a user names them
+ * @throws ImageError, FormatError
+ */
+export function openFiles(target: string, files: ImageFiles, given?: readonly string[]): OpenedImage {
+  const opened: { close(): void }[] = [];
+  const close = () => {
+    for (const source of opened) source.close();
+  };
+  try {
     const meta = openFileSource(files.metaPath);
     opened.push(meta);
     const reader = openReader(meta);
-    const devicePaths = options.devicePaths ?? blobPaths(files, reader, meta);
+    const devicePaths = given ?? blobPaths(files, reader, meta);
     if (devicePaths.length > 0 && devicePaths.length !== reader.devices.length)
       throw new ImageError(
         "ERR_NO_BLOB",
-        `${target} has ${reader.devices.length} blobs, ${devicePaths.length} were given with --device`,
+        `${target} has ${reader.devices.length} blobs, ${devicePaths.length} were given${given ? " with --device" : ""}`,
       );
     const devices = devicePaths.map((path) => {
       const source = openFileSource(path);

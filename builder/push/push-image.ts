@@ -59,7 +59,7 @@ export interface PushResult {
 }
 
 /** Measured: docs/decisions/0008. */
-export const DEFAULT_CHUNK_BYTES = 1 << 20;
+export const DEFAULT_CHUNK_BYTES = 512 << 10;
 export const DEFAULT_LEVEL = 3;
 
 /**

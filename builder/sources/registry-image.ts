@@ -27,13 +27,25 @@ import {
 } from "../../formats/oci/index.ts";
 import { type DocumentStore, type ImageDocuments, readDocuments } from "./documents.ts";
 import type { RegistryAccess } from "./image.ts";
+import { type ReadOptions, registryOptions } from "./options.ts";
 import type { RegistrySpec } from "./spec.ts";
 
+/** An image as its documents have it, and how its layers are reached. */
+export interface PushedImage {
+  readonly documents: ImageDocuments;
+  readonly access: RegistryAccess;
+}
+
+/**
+ * An image of a registry, whatever its layers are. Verified by digests as far as it has been read.
+ * @throws SourceError
+ */
+export function resolvePushed(spec: RegistrySpec, options: ReadOptions): Promise<PushedImage> {
+  return resolveRegistry(spec, registryOptions(options));
+}
+
 /** @throws SourceError when none of the registry's endpoints has the image: the error of the registry itself */
-export async function resolveRegistry(
-  spec: RegistrySpec,
-  options: RegistryOptions,
-): Promise<{ documents: ImageDocuments; access: RegistryAccess }> {
+export async function resolveRegistry(spec: RegistrySpec, options: RegistryOptions): Promise<PushedImage> {
   const { registry, repository } = spec.reference;
   const endpoints = endpointsOf(registry, spec.plainHttp, await readSettings(options.env));
   for (const endpoint of endpoints) {

@@ -2,12 +2,16 @@
 export {
   type ControlBlob,
   type ControlEndpoint,
+  type FetchedCounts,
   formatControlError,
+  formatCounts,
+  formatCountsRequest,
   formatServed,
   formatServeRequest,
   MAX_CONTROL_BYTES,
+  parseControlRequest,
+  parseCounts,
   parseServed,
-  parseServeRequest,
   type ServedBlob,
   type ServeRequest,
 } from "./messages.ts";

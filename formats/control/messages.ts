@@ -2,8 +2,10 @@
  * What a client and `blobd serve` say to each other over its socket: one line of JSON each. A connection is a lease: the
  * blobs it asked for stay with it, and are let go when it ends, however it ends.
  *
- *     → {"version":1,"serve":{"origins":[…],"repository":"app","blobs":[{"layer":{…},"whole":false}, …]}}
- *     ← {"blobs":[{"path":"/run/…/KEY","complete":false}, …]}        or {"error":"…","code":"ERR_…"}
+ *     → {"version":1,"serve":{"endpoints":[…],"repository":"app","blobs":[{…,"isWhole":false}, …]}}
+ *     ← {"blobs":[{"path":"/run/…/KEY","isComplete":false}, …]}        or {"error":"…","code":"ERR_…"}
+ *     → {"version":1,"counts":true}
+ *     ← {"counts":{"chunks":12,"storedBytes":4194304}}                what has been fetched of these blobs, so far
  */
 import { type Digest, type ErofsLayer, isDigest, JsonObject, MAX_BLOB_BYTES } from "../oci/index.ts";
 
@@ -56,10 +58,33 @@ export function formatServeRequest({ endpoints, repository, blobs }: ServeReques
   return `${JSON.stringify({ version: CONTROL_VERSION, serve: { endpoints, repository, blobs: layers } })}\n`;
 }
 
+/** What has been fetched of a client's blobs since it has them. */
+export interface FetchedCounts {
+  readonly chunks: number;
+  /** As they came over the line. */
+  readonly storedBytes: number;
+}
+
+export function formatCountsRequest(): string {
+  return `${JSON.stringify({ version: CONTROL_VERSION, counts: true })}\n`;
+}
+export function formatCounts(counts: FetchedCounts): string {
+  return `${JSON.stringify({ counts })}\n`;
+}
 /** @throws DocumentError */
-export function parseServeRequest(line: Uint8Array): ServeRequest {
+export function parseCounts(line: Uint8Array): FetchedCounts {
+  const counts = JsonObject.parse(line, "answer", MAX_CONTROL_BYTES).object("counts");
+  return {
+    chunks: counts.integer("chunks", Number.MAX_SAFE_INTEGER),
+    storedBytes: counts.integer("storedBytes", Number.MAX_SAFE_INTEGER),
+  };
+}
+
+/** @throws DocumentError */
+export function parseControlRequest(line: Uint8Array): ServeRequest | "counts" {
   const message = JsonObject.parse(line, "message", MAX_CONTROL_BYTES);
   message.integer("version", CONTROL_VERSION);
+  if (message.optionalBoolean("counts")) return "counts";
   const serve = message.object("serve");
   return {
     repository: serve.string("repository"),

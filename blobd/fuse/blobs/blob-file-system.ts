@@ -19,7 +19,7 @@ import {
 import { type BlobTable, MAX_BLOBS, NAME_BYTES, ROOT_ID } from "./blob-table.ts";
 import type { Tickets } from "./tickets.ts";
 
-const { EINTR, EIO, EISDIR, ENOENT, ENOTDIR, EROFS, ESTALE } = constants.errno;
+const { EAGAIN, EINTR, EIO, EISDIR, ENOENT, ENOTDIR, EROFS, ESTALE } = constants.errno;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const DT_REG = 8;
@@ -31,6 +31,12 @@ const SECTOR_BYTES = 512;
 /** Content never changes, and a node ID never means another blob. Names come and go. */
 const ATTR_VALID: Validity = { seconds: 3600, nanos: 0 };
 const ENTRY_VALID: Validity = { seconds: 1, nanos: 0 };
+
+/**
+ * A page fault reads so much around it. More would often reach into the next chunk, which is then fetched for nothing: who
+ * reads in sequence is read ahead of by the fetcher.
+ */
+const READAHEAD_BYTES = 128 << 10;
 
 /** How often parked reads are looked after, in ms. */
 const RESUME_MS = 1;
@@ -67,7 +73,7 @@ export class BlobFileSystem implements FileSystem {
   }
 
   init(): WantedInit {
-    return { flags: 0, flags2: 0 };
+    return { flags: 0, flags2: 0, maxReadahead: READAHEAD_BYTES };
   }
   destroy(): void {
     this.#blobs.clear();
@@ -113,6 +119,9 @@ export class BlobFileSystem implements FileSystem {
     if (bytes === 0) return 0;
     const blob = this.#blob(index, nodeId);
     if (blob.isThere(offset, bytes)) return this.#readNow(request, blob, offset, bytes);
+    // Larger than our read-ahead: it comes from a mapping that asked for huge pages, as VMMs do for all memory of a guest.
+    // Linux then reads 4 MiB for one page that was touched. Refused, it asks again for that page alone.
+    if (bytes > READAHEAD_BYTES) return -EAGAIN;
     const reply = request.park();
     if (reply.finishRead === undefined) {
       reply.finish(-EIO);

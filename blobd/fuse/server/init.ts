@@ -80,7 +80,12 @@ export function negotiate(
   const wanted = fileSystem.init({ minor: agreed, flags, flags2, maxReadahead });
   const grantedFlags = flags & ((wanted.flags & ~REFUSED_FLAGS) | SERVER_FLAGS | (hasWindow ? WINDOW_FLAGS : 0));
   const grantedFlags2 = flags2 & wanted.flags2 & ~REFUSED_FLAGS2 & (hasWindow ? ~0 : ~WINDOW_FLAGS2);
-  writeReply(request, grantedFlags, grantedFlags2, Math.min(maxReadahead, MAX_READAHEAD_BYTES));
+  writeReply(
+    request,
+    grantedFlags,
+    grantedFlags2,
+    Math.min(maxReadahead, wanted.maxReadahead ?? MAX_READAHEAD_BYTES, MAX_READAHEAD_BYTES),
+  );
   session.start(agreed, grantedFlags, grantedFlags2);
   return 0;
 }

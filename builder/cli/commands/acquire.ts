@@ -1,5 +1,6 @@
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
 import { convertImage, flattenImage, ImageError, type OpenedImage, openImage } from "../../image/index.ts";
+import { openLazy } from "../../lazy/index.ts";
 import { parseSource } from "../../sources/index.ts";
 import { warn } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
@@ -14,11 +15,14 @@ export interface AcquireOptions {
   /** Ask the source even when an image of this name is in the store. */
   readonly pull?: boolean;
   readonly quiet?: boolean;
+  /** Use a pushed image before it is here: its blobs come as they are read. */
+  readonly lazy?: boolean;
 }
 
 /** Opens what `target` names (a file, a folder, an image in the store), or converts it first. */
 export async function openOrConvert(target: string, options: AcquireOptions): Promise<OpenedImage> {
   const storeRoot = options.store ?? defaultStoreRoot();
+  if (options.lazy) return openLazily(target, storeRoot, options);
   if (!options.pull) {
     try {
       return await openImage(target, { storeRoot });
@@ -48,6 +52,21 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
   }
 }
 
+/** The blobs stay with this process: its end is the end of their lease. */
+async function openLazily(target: string, storeRoot: string, options: AcquireOptions): Promise<OpenedImage> {
+  const platform = parsePlatformOption(options.platform);
+  const spec = parseSource(target, {
+    ...(options.plainHttp && { plainHttp: true }),
+    ...(platform !== undefined && { platform }),
+  });
+  const interrupt = onInterrupt();
+  try {
+    return (await openLazy(spec, { storeRoot, signal: interrupt.signal })).image;
+  } finally {
+    interrupt.dispose();
+  }
+}
+
 /**
  * The image itself when its files fit `limit` devices; else the same image laid into one file, which the user is told.
  * What comes back is open, the other closed.
@@ -60,6 +79,11 @@ export async function fitToDevices(
 ): Promise<OpenedImage> {
   const parts = 1 + image.devicePaths.length;
   if (parts <= limit || image.stored === undefined) return image;
+  if (options.lazy)
+    throw new ImageError(
+      "ERR_BAD_IMAGE",
+      `the image has ${parts} files, ${vmm} guests take ${limit} as devices: run it without --lazy`,
+    );
   const storeRoot = options.store ?? defaultStoreRoot();
   const interrupt = onInterrupt();
   try {

@@ -21,7 +21,7 @@ import {
 } from "../../vm/index.ts";
 import { exitCodeOf, reportError, UsageError } from "../exit.ts";
 import { makeRaw } from "../ui/raw-terminal.ts";
-import { formatSeconds, parseBytes } from "../ui/units.ts";
+import { formatBytes, formatSeconds, parseBytes } from "../ui/units.ts";
 import { type AcquireOptions, fitToDevices, openOrConvert } from "./acquire.ts";
 
 /** Options that say what the guest is like. */
@@ -104,7 +104,8 @@ async function boot(
       letGo();
       held = false;
       const { status, timeline } = await session.outcome;
-      if (options.timings) process.stderr.write(timingsText(preparedMs, timeline, accelerator));
+      if (options.timings)
+        process.stderr.write(timingsText(preparedMs, timeline, accelerator) + (await fetchedText(image)));
       return status;
     } finally {
       detach();
@@ -112,6 +113,13 @@ async function boot(
   } finally {
     if (held) letGo();
   }
+}
+
+async function fetchedText(image: OpenedImage): Promise<string> {
+  const fetched = await image.fetched?.();
+  return fetched === undefined
+    ? ""
+    : `erofsify: fetched ${formatBytes(fetched.storedBytes)} in ${fetched.chunks} chunks\n`;
 }
 
 /** What the command line says, as the guest's options. */

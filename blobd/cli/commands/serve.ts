@@ -1,0 +1,49 @@
+import { DEFAULT_FETCH } from "../../fetch/index.ts";
+import { startServing } from "../../serve/index.ts";
+import { defaultStoreRoot } from "../../store/index.ts";
+import { createLogger } from "../logger.ts";
+import { parseBytes, parseCount, parseSeconds } from "../numbers.ts";
+
+export interface ServeCommandOptions {
+  readonly store?: string;
+  readonly mount?: string;
+  readonly socket?: string;
+  readonly idle?: string;
+  readonly maxSize?: string;
+  readonly giveUp?: string;
+  readonly bandwidth?: string;
+  readonly connections?: string;
+  readonly readAhead?: string;
+  readonly logLevel: string;
+}
+
+/** `blobd serve`: a store's blobs on demand. */
+export async function run(options: ServeCommandOptions): Promise<void> {
+  const logger = createLogger(options.logLevel);
+  const serving = await startServing({
+    storeRoot: options.store ?? defaultStoreRoot(),
+    ...(options.mount !== undefined && { mountPoint: options.mount }),
+    ...(options.socket !== undefined && { socketPath: options.socket }),
+    ...(options.idle !== undefined && { idleMs: parseSeconds("--idle", options.idle) }),
+    ...(options.maxSize !== undefined && { maxBytes: parseBytes("--max-size", options.maxSize) }),
+    fetch: {
+      ...DEFAULT_FETCH,
+      ...(options.giveUp !== undefined && { giveUpMs: parseSeconds("--give-up", options.giveUp) }),
+      ...(options.bandwidth !== undefined && { bytesPerSecond: parseBytes("--bandwidth", options.bandwidth) }),
+      ...(options.connections !== undefined && {
+        connections: parseCount("--connections", options.connections, 1, 64),
+      }),
+      ...(options.readAhead !== undefined && { readAheadBytes: parseBytes("--read-ahead", options.readAhead) }),
+    },
+    log: (line) => logger.warn(line),
+  });
+  const { socketPath, mountPoint } = serving;
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.on(signal, () => {
+      logger.info({ signal }, "stopping");
+      serving.stop().catch((error: unknown) => logger.error({ err: error }, "the mount could not be taken away"));
+    });
+  logger.info({ socketPath, mountPoint }, "serving");
+  process.stdout.write(`${JSON.stringify({ socket: socketPath, mount: mountPoint, pid: process.pid })}\n`);
+  await serving.done;
+}

@@ -1,0 +1,56 @@
+import { createHash } from "node:crypto";
+import { Store } from "../store/index.ts";
+
+/** Under this name prune finds what a service of this store relies on. */
+const OWNER = "blobd serve";
+
+/**
+ * Complete blobs that clients have been given by path: prune leaves them alone until the last of them is done.
+ */
+export class CompleteHolds {
+  readonly #root: string;
+  readonly #uses = new Map<string, number>();
+
+  constructor(storeRoot: string) {
+    this.#root = storeRoot;
+  }
+
+  /** Gives back what an earlier service, that was killed, still holds. @throws StoreError */
+  async removeStale(): Promise<void> {
+    await this.#withStore((store) => {
+      for (const { key, owner } of store.listHolds()) if (owner === OWNER) store.removeHold(key);
+    });
+  }
+
+  /** Holds a blob under the opening of the store in which it was found. @returns gives it back @throws StoreError */
+  take(store: Store, contentHex: string): () => void {
+    const uses = this.#uses.get(contentHex) ?? 0;
+    if (uses === 0) store.putHold(keyOf(contentHex), { owner: OWNER, layers: [], files: [contentHex] });
+    this.#uses.set(contentHex, uses + 1);
+    return () => this.#give(contentHex);
+  }
+
+  #give(contentHex: string): void {
+    const uses = this.#uses.get(contentHex)! - 1;
+    this.#uses.set(contentHex, uses);
+    if (uses > 0) return;
+    this.#uses.delete(contentHex);
+    this.#withStore((store) => {
+      // Somebody may have taken it again meanwhile.
+      if (!this.#uses.has(contentHex)) store.removeHold(keyOf(contentHex));
+    }).catch(() => {}); // A hold too many goes at the next start.
+  }
+
+  async #withStore(work: (store: Store) => void): Promise<void> {
+    const store = await Store.open(this.#root);
+    try {
+      work(store);
+    } finally {
+      store.close();
+    }
+  }
+}
+
+function keyOf(contentHex: string): string {
+  return createHash("sha256").update(`${OWNER} ${contentHex}`).digest("hex");
+}

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { formatServeRequest, parseServed, type ServedBlob } from "../../formats/control/index.ts";
+import type { ErofsLayer } from "../../formats/oci/index.ts";
+import { makeTestBlob, startBlobServer } from "../fetch/testing.ts";
+import { unmount } from "../sys/index.ts";
+
+// `blobd serve` as a process that is killed while it fetches, and started again.
+
+const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+const blob = await makeTestBlob(256);
+const index = `sha256:${createHash("sha256").update(blob.source.index).digest("hex")}` as const;
+const layer: ErofsLayer = {
+  descriptor: { mediaType: "a/b", digest: blob.digest, size: blob.stored.length, urls: [], annotations: new Map() },
+  compression: "zstd",
+  contentDigest: `sha256:${blob.source.contentHex}`,
+  chunkIndex: {
+    blob: blob.digest,
+    start: blob.source.storedEnd,
+    end: blob.stored.length,
+    framed: true,
+    digest: index,
+  },
+};
+
+async function startBlobd(t: TestContext, root: string): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [MAIN, "serve", "--store", root, "--log-level", "error"], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, HOME: "/nonexistent", XDG_RUNTIME_DIR: "/nonexistent" },
+  });
+  t.after(() => child.kill("SIGKILL"));
+  await once(child.stdout!, "data");
+  return child;
+}
+
+async function ask(t: TestContext, root: string, origin: string): Promise<{ socket: Socket; served: ServedBlob }> {
+  const socket = connect(join(root, "blobd.sock"));
+  t.after(() => socket.destroy());
+  const endpoints = [{ origin, host: "test", prefix: "" }];
+  socket.write(formatServeRequest({ endpoints, repository: "a", blobs: [{ layer, isWhole: false }] }));
+  const [line] = (await once(socket, "data")) as [Buffer];
+  return { socket, served: (parseServed(line) as readonly ServedBlob[])[0]! };
+}
+
+/** sha256 of a file as another process reads it; of what came, when the reading failed. */
+async function sumOf(path: string): Promise<string> {
+  const child = spawn("sh", ["-c", 'cat "$0" | sha256sum', path], { stdio: ["ignore", "pipe", "ignore"] });
+  let text = "";
+  child.stdout.on("data", (piece) => {
+    text += piece;
+  });
+  await once(child, "close");
+  return text.slice(0, 64);
+}
+
+test("killed at any point and started again, it goes on with what it had, and all of it is right", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "killed-"));
+  const root = join(folder, "store");
+  const server = await startBlobServer(t, blob.stored);
+  server.fault = (request, response) => {
+    setTimeout(() => server.serve(request, response), 15);
+    return true;
+  };
+  t.after(async () => {
+    try {
+      unmount(join(root, "serve"), { lazy: true });
+    } catch {
+      // It has gone with its server.
+    }
+    rmSync(folder, { recursive: true, force: true });
+  });
+  let wasComplete = false;
+  for (let run = 0; run < 8 && !wasComplete; run++) {
+    const child = await startBlobd(t, root);
+    const { served } = await ask(t, root, server.origin);
+    wasComplete = served.isComplete;
+    const reading = sumOf(served.path);
+    await sleep(30 + run * 15);
+    child.kill("SIGKILL");
+    await Promise.all([reading, once(child, "close")]);
+  }
+  const child = await startBlobd(t, root);
+  const { served } = await ask(t, root, server.origin);
+  assert.equal(await sumOf(served.path), blob.source.contentHex);
+  // Each killed run loses what it had in hand, nothing else.
+  const asked = server.ranges.reduce(
+    (sum, range) => sum + Number(range.split("-")[1]) - Number(range.split("-")[0]) + 1,
+    0,
+  );
+  assert.ok(asked < 2.5 * blob.stored.length, `${asked} of ${blob.stored.length} bytes were asked for`);
+  child.kill("SIGTERM");
+  const [status] = (await once(child, "close")) as [number | null];
+  assert.equal(status, 0);
+});

@@ -1,0 +1,146 @@
+import { spawn } from "node:child_process";
+import { connect, type Socket } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { SourceError } from "../../blobd/registry/index.ts";
+import {
+  type FetchedCounts,
+  formatCountsRequest,
+  formatServeRequest,
+  MAX_CONTROL_BYTES,
+  parseCounts,
+  parseServed,
+  type ServedBlob,
+  type ServeRequest,
+} from "../../formats/control/index.ts";
+
+/** This file is dist/builder/lazy/daemon.js when it runs. */
+const BLOBD = fileURLToPath(new URL("../../blobd/cli/main.js", import.meta.url));
+/** How long a daemon that we start may take to be there, in ms. */
+const START_MS = 20_000;
+/** A daemon that we start ends when nobody has used it for so long, in seconds: `$EROFSIFY_SERVE_IDLE`, or a minute. */
+const IDLE_SECONDS = process.env.EROFSIFY_SERVE_IDLE ?? "60";
+
+/** Blobs as files, for as long as the lease is held: until `end`, or the end of this process. */
+export interface Lease {
+  readonly blobs: readonly ServedBlob[];
+  /** What has been fetched of them so far; undefined when the daemon does not answer. */
+  fetched(): Promise<FetchedCounts | undefined>;
+  end(): void;
+}
+
+/**
+ * Asks the store's `blobd serve` for blobs, and starts one when none runs.
+ * @throws SourceError with the daemon's words; the signal's reason
+ */
+export async function leaseBlobs(storeRoot: string, request: ServeRequest, signal: AbortSignal): Promise<Lease> {
+  const socketPath = join(storeRoot, "blobd.sock");
+  const socket = (await tryConnect(socketPath)) ?? (await startAndConnect(storeRoot, socketPath));
+  const abort = () => socket.destroy();
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    socket.write(formatServeRequest(request));
+    const answer = parseServed(await readLine(socket));
+    if ("error" in answer) throw new SourceError(codeOf(answer.code), answer.error);
+    // The lease must not keep a process that is done.
+    socket.unref();
+    return { blobs: answer, fetched: () => askCounts(socket), end: () => socket.destroy() };
+  } catch (error) {
+    socket.destroy();
+    signal.throwIfAborted();
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+async function askCounts(socket: Socket): Promise<FetchedCounts | undefined> {
+  socket.ref();
+  try {
+    socket.write(formatCountsRequest());
+    return parseCounts(await readLine(socket));
+  } catch {
+    return undefined;
+  } finally {
+    socket.unref();
+  }
+}
+
+/** The daemon's errors by the codes that commands end by. */
+function codeOf(code: string): SourceError["code"] {
+  if (code.startsWith("ERR_FETCH_")) return "ERR_NETWORK";
+  const known: readonly SourceError["code"][] = [
+    "ERR_NOT_FOUND",
+    "ERR_UNAUTHORIZED",
+    "ERR_NETWORK",
+    "ERR_DIGEST",
+    "ERR_UNSUPPORTED",
+  ];
+  return known.find((one) => one === code) ?? "ERR_IO";
+}
+
+function tryConnect(path: string): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => resolve(socket));
+    socket.once("error", () => resolve(undefined));
+  });
+}
+
+/** It lives on without us: other guests use it. */
+async function startAndConnect(storeRoot: string, socketPath: string): Promise<Socket> {
+  const child = spawn(
+    process.execPath,
+    [BLOBD, "serve", "--store", storeRoot, "--idle", IDLE_SECONDS, "--log-level", "error"],
+    {
+      detached: true,
+      stdio: ["ignore", "ignore", "pipe"],
+      // Each chunk in hand takes up to three threads of libuv's pool.
+      env: { ...process.env, UV_THREADPOOL_SIZE: "16" },
+    },
+  );
+  let said = "";
+  child.stderr.on("data", (piece: Buffer) => {
+    said = (said + piece.toString()).slice(-2000);
+  });
+  let hasEnded = false;
+  child.once("close", () => {
+    hasEnded = true;
+  });
+  for (const deadline = performance.now() + START_MS; performance.now() < deadline; ) {
+    const socket = await tryConnect(socketPath);
+    if (socket !== undefined) {
+      child.unref();
+      child.stderr.destroy();
+      return socket;
+    }
+    // Another one may have been faster: then that one answers.
+    if (hasEnded && said !== "" && !said.includes("another blobd serves")) break;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  throw new SourceError(
+    "ERR_IO",
+    `blobd serve could not be started for ${storeRoot}: ${said.trim() || "it was not there in time"}`,
+  );
+}
+
+function readLine(socket: Socket): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  return new Promise((resolve, reject) => {
+    const end = (settle: () => void) => {
+      socket.off("data", onData).off("error", onError).off("close", onClose).pause();
+      settle();
+    };
+    const onError = (error: Error) => end(() => reject(error));
+    const onClose = () => end(() => reject(new SourceError("ERR_IO", "blobd serve has ended in the middle")));
+    const onData = (piece: Buffer) => {
+      pieces.push(piece);
+      bytes += piece.length;
+      if (bytes > MAX_CONTROL_BYTES)
+        end(() => reject(new SourceError("ERR_LIMIT", "blobd serve answers without an end")));
+      else if (piece.includes(10)) end(() => resolve(Buffer.concat(pieces)));
+    };
+    socket.on("data", onData).on("error", onError).on("close", onClose).resume();
+  });
+}

@@ -1,0 +1,105 @@
+import { statSync } from "node:fs";
+import { type RetryPolicy, SourceError } from "../../blobd/registry/index.ts";
+import { Store } from "../../blobd/store/index.ts";
+import { erofsImageLayers, isErofsManifest } from "../../formats/oci/index.ts";
+import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import { type ImageFiles, type OpenedImage, openFiles } from "../image/index.ts";
+import { formatSource, type RegistrySpec, resolvePushed, type SourceSpec } from "../sources/index.ts";
+import { type Lease, leaseBlobs } from "./daemon.ts";
+
+export interface LazyOptions {
+  readonly storeRoot: string;
+  readonly retry?: Partial<RetryPolicy>;
+  readonly signal: AbortSignal;
+}
+
+/** An image whose blobs come as they are read. */
+export interface LazyImage {
+  readonly image: OpenedImage;
+  /** Holds the blobs' files; it ends with this process at the latest. */
+  readonly lease: Lease;
+}
+
+/**
+ * Opens a pushed image without fetching it: its metadata come first, its blobs are files of `blobd serve`.
+ * @throws SourceError, DocumentError, FormatError; the signal's reason
+ */
+export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<LazyImage> {
+  if (spec.kind !== "registry")
+    throw new SourceError(
+      "ERR_BAD_SOURCE",
+      `${formatSource(spec)}: only an image in a registry can be run before it is here`,
+    );
+  const { documents, access } = await resolvePushed(spec, options);
+  const { manifest, manifestDigest, config } = documents;
+  if (!isErofsManifest(manifest)) throw notPushed(spec);
+  const { meta, devices } = erofsImageLayers(manifest, config.diffIds);
+  const { endpoints, repository } = access;
+  const blobs = [{ layer: meta, isWhole: true }, ...devices.map((layer) => ({ layer, isWhole: false }))];
+  const lease = await leaseBlobs(options.storeRoot, { endpoints, repository, blobs }, options.signal);
+  try {
+    const [metaFile, ...deviceFiles] = lease.blobs;
+    const contentHex = (digest: string) => digest.slice("sha256:".length);
+    const storedFile = (digest: string, path: string) => {
+      const { size } = statSync(path);
+      return { digestHex: contentHex(digest), size, blocks: size / BLOCK_SIZE };
+    };
+    const files: ImageFiles = {
+      metaPath: metaFile!.path,
+      devicePaths: deviceFiles.map(({ path }) => path),
+      stored: {
+        key: contentHex(manifestDigest),
+        record: {
+          manifestDigest,
+          references: [formatSource(spec)],
+          meta: storedFile(meta.contentDigest, metaFile!.path),
+          blobs: devices.map(({ contentDigest }, i) => storedFile(contentDigest, deviceFiles[i]!.path)),
+          layers: [],
+          config: JSON.parse(Buffer.from(config.raw).toString()),
+          stats: {},
+          createdMs: Date.now(),
+        },
+        layers: [],
+      },
+    };
+    const image = openFiles(formatSource(spec), files);
+    checkTags(
+      image,
+      devices.map(({ contentDigest }) => contentHex(contentDigest)),
+      spec,
+    );
+    if (lease.blobs.every(({ isComplete }) => isComplete)) await remember(options.storeRoot, files);
+    return { image: { ...image, fetched: lease.fetched }, lease };
+  } catch (error) {
+    lease.end();
+    throw error;
+  }
+}
+
+/** An image that is all here is one of the store: found by its name, and removed by last use like those converted here. */
+async function remember(storeRoot: string, { stored }: ImageFiles): Promise<void> {
+  const store = await Store.open(storeRoot);
+  try {
+    if (stored !== undefined) store.putImage(stored.key, stored.record);
+  } finally {
+    store.close();
+  }
+}
+
+/** The metadata name their blobs by digest: layers in another order would be another image's files. */
+function checkTags(image: OpenedImage, digests: readonly string[], spec: RegistrySpec): void {
+  for (const [index, { tag }] of image.reader.devices.entries())
+    if (/^[0-9a-f]{64}$/.test(tag) && tag !== digests[index])
+      throw new SourceError(
+        "ERR_BAD_MANIFEST",
+        `${formatSource(spec)}: layer ${index + 1} holds ${digests[index]}, its metadata say ${tag}`,
+      );
+}
+
+function notPushed(spec: RegistrySpec): SourceError {
+  const name = formatSource(spec);
+  return new SourceError(
+    "ERR_UNSUPPORTED",
+    `${name} has layers of tar, which have to be converted: erofsify push ${name} makes a form that can be run before it is here`,
+  );
+}
