@@ -78,12 +78,15 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     }
   };
   const quota = setInterval(() => void evict(), EVICT_MS);
-  const stop = async () => {
+  let stopping: Promise<void> | undefined;
+  const stop = () => {
     clearInterval(idle);
     clearInterval(quota);
-    control.close();
-    await service.close();
+    stopping ??= Promise.resolve(control.close()).then(() => service.close());
+    return stopping;
   };
+  // The mount's threads have left before the mount is taken away: that is the end only when nobody stops it.
+  const done = service.done.then(() => stopping);
   if (options.idleMs !== undefined) {
     const { idleMs } = options;
     let usedMs = performance.now();
@@ -92,7 +95,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
       else if (performance.now() - usedMs > idleMs) void stop();
     }, IDLE_LOOK_MS);
   }
-  return { socketPath, mountPoint, service, done: service.done, stop };
+  return { socketPath, mountPoint, service, done, stop };
 }
 
 const IDLE_LOOK_MS = 1000;
