@@ -1,4 +1,5 @@
 import { closeSync } from "node:fs";
+import type { RootMounts } from "../fuse/root/index.ts";
 import { type DataPlane, type DeviceDescription, LocalDataPlane, VhostBackend } from "../vhost/index.ts";
 import {
   checkOptions,
@@ -29,13 +30,17 @@ export class VirtiofsServer {
   readonly #backend: VhostBackend;
   readonly #plane: DataPlane;
   readonly #release: () => Promise<void>;
+  /** Of a pseudo root that this process serves: exports are added and removed here while guests use them. */
+  readonly mounts: RootMounts | null;
 
   private constructor(
     device: DeviceDescription,
     plane: DataPlane,
     options: ServerOptions,
     release: () => Promise<void>,
+    mounts: RootMounts | null = null,
   ) {
+    this.mounts = mounts;
     this.#plane = plane;
     this.#release = release;
     this.#backend = new VhostBackend(device, plane, { log: (line) => options.log.info(line) });
@@ -58,12 +63,14 @@ export class VirtiofsServer {
     const memoryFd = makeDeviceMemory(device.windowBytes);
     const aliases = await startAliases(device, (line) => log.warn(line));
     const heard = hearLog((line) => log.warn(line));
-    const description = describeDevice(device, openDevice(device, soleHome(memoryFd, aliases?.folderFd ?? -1)));
-    return new VirtiofsServer(description, new LocalDataPlane(description), options, async () => {
+    const { data, mounts } = openDevice(device, soleHome(memoryFd, aliases?.folderFd ?? -1));
+    const description = describeDevice(device, data);
+    const release = async () => {
       heard.close();
       closeSync(memoryFd);
       await aliases?.close();
-    });
+    };
+    return new VirtiofsServer(description, new LocalDataPlane(description), options, release, mounts);
   }
 
   /** The process that does the work: this one, or the one that is supervised. */

@@ -118,6 +118,6 @@ function printQemu(device: VirtiofsOptions, socketPath: string): void {
   const pairs = [...machine, ...lines];
   const text = pairs.flatMap((word, index) => (index % 2 === 0 ? [`${word} ${pairs[index + 1]}`] : []));
   process.stdout.write(`qemu-system-x86_64 \\\n  ${text.join(" \\\n  ")}\n`);
-  const dax = device.windowBytes === 0 ? "" : ` -o dax=${device.volume.dax}`;
+  const dax = device.windowBytes === 0 ? "" : ` -o dax=${"dax" in device.volume ? device.volume.dax : "inode"}`;
   process.stdout.write(`# in the guest: mount -t virtiofs${dax} ${device.tag} /mnt\n`);
 }

@@ -1,21 +1,23 @@
 import { constants } from "node:os";
 import { getU53, setU53 } from "../../../formats/bytes/index.ts";
-import { Attr, AttrFlag, InitFlag, InitFlag2, Kstatfs, ReadIn, ROOT_ID } from "../../../formats/fuse/index.ts";
+import { Attr, AttrFlag, InitFlag, InitFlag2, Kstatfs, LseekIn, ReadIn, ROOT_ID } from "../../../formats/fuse/index.ts";
 import { errno, fileCalls, PAGE_SIZE, preadAt, viewMemory } from "../../sys/index.ts";
 import { decodeSetup, removeMappings } from "../dax-requests.ts";
 import { type DaxWindow, RANGE_BYTES } from "../dax-window.ts";
 import { DirentWriter } from "../dirents.ts";
 import type { FileSystem, WantedInit } from "../filesystem.ts";
 import { MappingPieces } from "../mapping-pieces.ts";
-import { replyAttr, replyEntry, type Validity } from "../replies.ts";
+import { replyAttr, replyEntry, replyOffset, type Validity } from "../replies.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import type { BlobsConfig } from "./config.ts";
 import type { BlobsShared } from "./shared.ts";
 
-const { EIO, EISDIR, EINVAL, ENODEV, ENOENT, ENOTDIR, EROFS, ESTALE } = constants.errno;
+const { EIO, EISDIR, EINVAL, ENODEV, ENOENT, ENOTDIR, ENXIO, EROFS, ESTALE } = constants.errno;
 const S_IFDIR = 0o040000;
 const S_IFREG = 0o100000;
 const DT_REG = 8;
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
 /** Node ID of the first file. */
 const FIRST_ID = ROOT_ID + 1;
 /** Unit of `blocks` in attributes, in bytes. */
@@ -110,6 +112,17 @@ class BlobFiles implements FileSystem {
       this.#dirents.add(index + FIRST_ID, index + 1, 0, DT_REG, name, 0, name.length);
     }
     return 0;
+  }
+
+  lseek(request: FuseRequest): number {
+    const file = this.#files[request.nodeId - FIRST_ID];
+    if (file === undefined) return -EINVAL;
+    const offset = getU53(request.in, IN_ARGS + LseekIn.at.offset, "fuse_lseek_in.offset");
+    const whence = request.in.getUint32(IN_ARGS + LseekIn.at.whence, true);
+    if (whence !== SEEK_DATA && whence !== SEEK_HOLE) return -EINVAL;
+    if (offset >= file.size) return -ENXIO;
+    // All is data, which is never wrong.
+    return replyOffset(request, whence === SEEK_DATA ? offset : file.size);
   }
 
   statfs(request: FuseRequest): number {

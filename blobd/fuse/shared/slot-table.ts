@@ -29,8 +29,8 @@ const HIGH_WATER = 0;
 const FIRST_FREE = 1;
 const USED = 2;
 
-/** Generations are below 2^21, so that an ID is below 2^53. */
-const GENERATION_MASK = 0x1f_ffff;
+/** Generations are below 2^11, so that an ID is below 2^43: a mount's number goes above it, see fuse/root. */
+const GENERATION_MASK = 0x7ff;
 const GENERATION_UNIT = 0x1_0000_0000;
 
 /** Where a table lies. */

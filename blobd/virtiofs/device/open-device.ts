@@ -1,5 +1,5 @@
-import { createExport } from "../../fuse/exports/index.ts";
 import type { Inheritance } from "../../fuse/passthrough/index.ts";
+import { createServed, type RootMounts } from "../../fuse/root/index.ts";
 import { Aliases } from "../alias/index.ts";
 import { WindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
@@ -42,20 +42,27 @@ export async function startAliases(
   }
 }
 
+export interface OpenedDevice {
+  /** For its threads. */
+  readonly data: WorkerData;
+  /** Of a pseudo root: to add and remove what is served. */
+  readonly mounts: RootMounts | null;
+}
+
 /**
  * Opens what a device serves, in the process that serves it.
  * @throws RangeError for options that make no device, SysError when the directory cannot be opened
  */
-export function openDevice(options: VirtiofsOptions, home: DeviceHome): WorkerData {
+export function openDevice(options: VirtiofsOptions, home: DeviceHome): OpenedDevice {
   checkOptions(options);
   if (home.takesOver && options.windowBytes > 0) {
     const { windowAddress } = mapDeviceMemory(home.memoryFd, options.windowBytes);
     new WindowTable(windowAddress, options.windowBytes).recover();
   }
-  const volume = createExport(options.volume, inheritanceOf(home));
+  const { shared: volume, mounts } = createServed(options.volume, inheritanceOf(home));
   // Of what is read only, nothing has to outlive a process.
   if (!home.takesOver && volume.kind === "directory") home.hold(VOLUME, volume.shared.memory.fd);
-  return { options, memoryFd: home.memoryFd, volume, aliasFolderFd: home.aliasFolderFd };
+  return { mounts, data: { options, memoryFd: home.memoryFd, volume, aliasFolderFd: home.aliasFolderFd } };
 }
 
 /** Names under which descriptors are held: the volume's memory, and files without a name, by their handles. */

@@ -1,6 +1,6 @@
 import { TAG_BYTES } from "../../../formats/virtio/index.ts";
-import type { ExportConfig } from "../../fuse/exports/index.ts";
 import { RANGE_BYTES } from "../../fuse/index.ts";
+import type { ServedConfig } from "../../fuse/root/index.ts";
 import { MAX_WINDOW_BYTES } from "../window/index.ts";
 
 /** Request queues at most: as many as a guest's processors are ever worth. */
@@ -16,7 +16,7 @@ export interface VirtiofsOptions {
   readonly queues: number;
   /** Size of the DAX window, a multiple of 2 MiB; 0 for a device without. */
   readonly windowBytes: number;
-  readonly volume: ExportConfig;
+  readonly volume: ServedConfig;
 }
 
 /** @throws RangeError for a device that there is none of; the volume's settings are checked when it is opened */

@@ -1,6 +1,6 @@
 import { threadId } from "node:worker_threads";
-import { type ExportShared, openExport } from "../../fuse/exports/index.ts";
 import type { FileSystem } from "../../fuse/index.ts";
+import { openServed, type ServedShared } from "../../fuse/root/index.ts";
 import type { HandlerFactory } from "../../vhost/index.ts";
 import { openAlias } from "../alias/index.ts";
 import { FsQueue, NotingMapper } from "../queue/index.ts";
@@ -15,7 +15,7 @@ export interface WorkerData {
   readonly options: VirtiofsOptions;
   /** Of the device's memory. */
   readonly memoryFd: number;
-  readonly volume: ExportShared;
+  readonly volume: ServedShared;
   /** The folder of aliases; -1 for none. */
   readonly aliasFolderFd: number;
 }
@@ -41,7 +41,7 @@ export const makeQueue: HandlerFactory = (worker) => {
           reopen: (nodeId) => fileSystem?.openMapped?.(nodeId) ?? -EBADF,
           readMapped: (...range) => fileSystem?.readMapped?.(...range) ?? -EBADF,
         });
-  const opened = openExport(volume, window ?? undefined);
+  const opened = openServed(volume, window ?? undefined);
   fileSystem = opened;
   return new FsQueue({ worker, fileSystem: opened, session: memory.session, window, mapper, log: openLog() });
 };

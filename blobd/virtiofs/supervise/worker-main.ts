@@ -61,7 +61,7 @@ async function prepare({ prepare: options }: PrepareMessage): Promise<void> {
 }
 
 function start({ start: options, takesOver, held }: StartMessage, [memoryFd, ...heldFds]: number[]): void {
-  const data = openDevice(options, {
+  const { data } = openDevice(options, {
     memoryFd: memoryFd!,
     aliasFolderFd: aliases?.folderFd ?? -1,
     takesOver,

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import {
+  buildTar,
+  busyboxLayer,
+  erofsify,
+  guestEnvironment,
+  type Server,
+  startServer,
+  tempDir,
+} from "../testkit/index.ts";
+import { imageOfEntries, ShellGuest, VIRTIO_FS } from "./index.ts";
+
+// An image in a guest that has no EROFS of it: its tree with DAX and without, and its files, from which the guest mounts EROFS.
+
+const BLOBD = fileURLToPath(new URL("../../blobd/cli/main.js", import.meta.url));
+const APPLETS = [
+  "sh",
+  "cat",
+  "base64",
+  "chmod",
+  "sha256sum",
+  "find",
+  "sort",
+  "stat",
+  "mount",
+  "umount",
+  "losetup",
+  "ls",
+  "readlink",
+  "touch",
+  "dd",
+  "wc",
+  "head",
+  "cp",
+  "cmp",
+  "mkdir",
+  "poweroff",
+];
+const FOLDERS = ["dev/", "proc/", "sys/", "tmp/", "dax/", "plain/", "files/", "loop/", "direct/"];
+const LARGE_BYTES = 48 << 20;
+const MIB = 1 << 20;
+
+function noise(length: number, seed: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let at = 0; at < length; at += 32) createHash("sha256").update(`${seed} ${at}`).digest().copy(bytes, at);
+  return bytes;
+}
+
+/** One large file, many small ones, one in pieces of others, links, and one of zeros. */
+function makeTar(path: string): void {
+  const large = noise(LARGE_BYTES, 1);
+  const mixed = Buffer.concat([
+    large.subarray(4 * MIB, 6 * MIB),
+    noise(MIB, 9),
+    large.subarray(0, 2 * MIB),
+    Buffer.alloc(12_345, 1),
+  ]);
+  const small = Array.from({ length: 300 }, (_, i) => ({ name: `small/${i}`, content: noise(1 + i * 37, i + 2) }));
+  const entries = [
+    { name: "small/", type: "5" },
+    ...small,
+    { name: "large", content: large },
+    { name: "mixed", content: mixed },
+    { name: "zeros", content: Buffer.alloc(3 * MIB) },
+    { name: "copy", type: "1", link: "large" },
+    { name: "link", type: "2", link: "small/7" },
+  ];
+  writeFileSync(path, buildTar(entries));
+}
+
+test("an image in a guest: with DAX and without, and as files for its own EROFS, in one boot", async (t) => {
+  const work = tempDir(t);
+  const at = (name: string) => join(work, name);
+  const root = await imageOfEntries([...FOLDERS.map((name) => ({ name, type: "5" })), ...busyboxLayer(APPLETS)], work);
+  makeTar(at("image.tar"));
+  const out = at("out");
+  const converted = await erofsify([
+    "convert",
+    "--quiet",
+    "--store",
+    at("store2"),
+    "-o",
+    out,
+    `tar:${at("image.tar")}`,
+  ]);
+  assert.equal(converted.status, 0, converted.stderr);
+  const servers: Server[] = [];
+  t.after(async () => {
+    for (const server of servers) await server.stop();
+  });
+  const serve = async (tag: string, ...options: string[]) => {
+    const socket = at(`${tag}.sock`);
+    const args = ["virtiofs", "--socket-path", socket, "--tag", tag, "--log-level", "warn", ...options];
+    servers.push(await startServer(process.execPath, ["--enable-source-maps", BLOBD, ...args], /listening/));
+    return socket;
+  };
+  const trusted = ["--dax", "always", "--dax-read-only-trusted", "--dax-window", "256M"];
+  const any = (id: string, socket: string) => [
+    ...["-chardev", `socket,id=${id},path=${socket}`],
+    ...["-device", `vhost-user-test-device-pci,chardev=${id},virtio-id=26,num_vqs=2,config_size=44,vq_size=1024`],
+  ];
+  const own = (id: string, socket: string) => [
+    ...["-chardev", `socket,id=${id},path=${socket}`],
+    ...["-device", `vhost-user-fs-pci,chardev=${id},tag=${id},queue-size=1024`],
+  ];
+  const devices = [
+    ...any("dax", await serve("dax", "--image", out, ...trusted)),
+    ...own("plain", await serve("plain", "--image", out)),
+    ...own("files", await serve("files", "--blobs", out)),
+  ];
+  const env = { ...process.env, ...(await guestEnvironment()) };
+  const guest = await ShellGuest.boot({
+    ...root,
+    memoryBytes: 512 * MIB,
+    cpus: 2,
+    devices,
+    needs: [VIRTIO_FS],
+    timeoutMs: 250_000,
+    env,
+  });
+  t.after(() => guest.end());
+  await guest.shell(
+    "mount -t virtiofs -o ro,dax=always dax /dax && mount -t virtiofs -o ro plain /plain && mount -t virtiofs -o ro files /files",
+  );
+
+  // Data, by DAX: nothing of it in the guest's page cache.
+  await guest.dropCaches();
+  const before = await guest.memory();
+  const sums = (folder: string) =>
+    guest.shell(`cd ${folder} && find . -type f | sort | while read f; do sha256sum $f; done; cd /`);
+  const byDax = await sums("/dax");
+  const after = await guest.memory();
+  assert.ok(after.cached - before.cached < 4 * MIB, `Cached grew by ${(after.cached - before.cached) / MIB} MiB`);
+  assert.equal(byDax.trim().split("\n").length, 304);
+  assert.ok(byDax.includes(`${createHash("sha256").update(noise(LARGE_BYTES, 1)).digest("hex")}  ./large`));
+  const plain = await sums("/plain");
+  assert.equal(plain, byDax);
+  const cached = (await guest.memory()).cached - after.cached;
+  assert.ok(cached > LARGE_BYTES / 2, `without DAX it grew by ${cached / MIB} MiB`);
+  // Attributes and links.
+  const list = (folder: string) =>
+    guest.shell(
+      `cd ${folder} && find . | sort | while read f; do stat -c '%n %f %h %s %u %g %Y %i' $f; done; readlink link; cd /`,
+    );
+  assert.equal(await list("/plain"), await list("/dax"));
+  // Data in the window as data of a request: written elsewhere from there.
+  await guest.shell(
+    "dd if=/dax/large of=/tmp/part bs=64k count=5 skip=20 2>/dev/null; dd if=/plain/large bs=64k count=5 skip=20 2>/dev/null | cmp - /tmp/part",
+  );
+  assert.match(await guest.shell("touch /dax/new 2>&1 || true"), /Read-only file system/);
+
+  // Its files, from which the guest mounts EROFS: file-backed, and through loop devices.
+  const blobs = (await guest.shell("ls /files"))
+    .trim()
+    .split("\n")
+    .filter((name) => name !== "image.erofs");
+  assert.ok(blobs.length >= 1);
+  const loops = await guest.shell(
+    `for f in image.erofs ${blobs.join(" ")}; do l=$(losetup -f); losetup -r $l /files/$f && echo $l; done`,
+  );
+  const [meta, ...rest] = loops.trim().split("\n");
+  await guest.shell(`mount -t erofs -o ro${rest.map((loop) => `,device=${loop}`).join("")} ${meta} /loop`);
+  assert.equal(await sums("/loop"), byDax);
+});
