@@ -110,6 +110,12 @@ addPassthroughOptions(
     .option("--shared-dir <directory>", "the directory that is served")
     .option("--image <image>", "instead: the files of an image; as for blobd imagefs")
     .option("--blobs <image>", "instead: image.erofs and blobs of an image, for a guest that mounts EROFS itself")
+    .option(
+      "--mount <path=kind:source>",
+      "instead: several of these, each at a path: dir:, image: or blobs:; repeatable",
+      collect,
+      [],
+    )
     .addOption(storeOption())
     .option("--blob-folder <dir>", "where an image's blobs are looked for by their digests; repeatable", collect, [])
     .requiredOption("--tag <tag>", "by this name the guest mounts it: 1 to 36 bytes")
@@ -144,7 +150,8 @@ addPassthroughOptions(
 Examples
   blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume
   blobd virtiofs --socket-path /run/volume.sock --shared-dir /srv/volume --tag volume --print-qemu
-  blobd virtiofs --socket-path /run/image.sock --image alpine --tag image     the guest mounts it with -o ro`,
+  blobd virtiofs --socket-path /run/image.sock --image alpine --tag image     the guest mounts it with -o ro
+  blobd virtiofs --socket-path /run/pod.sock --mount /image=image:alpine --mount /data=dir:/srv/data --tag pod`,
   )
   .action(async (options) => (await import("./commands/virtiofs.ts")).run(options));
 

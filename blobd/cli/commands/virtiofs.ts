@@ -1,4 +1,5 @@
 import type { ExportConfig } from "../../fuse/exports/index.ts";
+import type { RootMount, ServedConfig } from "../../fuse/root/index.ts";
 import { blobEntries, findImageFiles } from "../../images/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { MAX_QUEUES, qemuLines, type VirtiofsOptions, VirtiofsServer } from "../../virtiofs/index.ts";
@@ -15,6 +16,7 @@ export interface VirtiofsCommandOptions extends PassthroughOptions {
   readonly blobs?: string;
   readonly store?: string;
   readonly blobFolder: readonly string[];
+  readonly mount: readonly string[];
   readonly tag: string;
   readonly queues: string;
   readonly dax: "never" | "inode" | "always";
@@ -68,42 +70,76 @@ export async function run(options: VirtiofsCommandOptions): Promise<void> {
 
 /** What is served, and what it is called; files of the store are held until `close`. */
 interface Served {
-  readonly volume: ExportConfig;
+  readonly volume: ServedConfig;
   readonly source: string;
   close(): void;
 }
 
+type Kind = "dir" | "image" | "blobs";
+
 async function servedBy(options: VirtiofsCommandOptions): Promise<Served> {
-  const { sharedDir, image, blobs, dax, daxThreshold, daxReadOnlyTrusted } = options;
-  const given = [sharedDir, image, blobs].filter((each) => each !== undefined);
-  if (given.length !== 1)
-    throw new UsageError(`one of --shared-dir, --image and --blobs says what is served: found ${given.length}`);
+  const { sharedDir, image, blobs, mount } = options;
+  const given = Object.entries({ dir: sharedDir, image, blobs }).filter((entry) => entry[1] !== undefined);
+  if (given.length + Math.min(mount.length, 1) !== 1)
+    throw new UsageError("one of --shared-dir, --image, --blobs and --mount says what is served");
+  const [single] = given as [Kind, string][];
+  if (single !== undefined) {
+    const { config, close } = await exportBy(...single, options);
+    return { volume: config, source: single[1], close };
+  }
+  if (options.supervised)
+    throw new UsageError("--mount: several mounts cannot be taken over yet; leave out --supervised");
+  const mounts: RootMount[] = [];
+  const closes: (() => void)[] = [];
+  for (const text of mount) {
+    const [, path, kind, source] = /^(\/[^=]*)=(dir|image|blobs):(.+)$/s.exec(text) ?? [];
+    if (path === undefined) throw new UsageError(`--mount ${text}: expected /path=dir:…, =image:… or =blobs:…`);
+    const { config, close } = await exportBy(kind as Kind, source!, options);
+    mounts.push({ path, config });
+    closes.push(close);
+  }
+  return {
+    volume: { kind: "root", mounts },
+    source: mounts.map(({ path }) => path).join(", "),
+    close: () => {
+      for (const close of closes) close();
+    },
+  };
+}
+
+async function exportBy(
+  kind: Kind,
+  source: string,
+  options: VirtiofsCommandOptions,
+): Promise<{ config: ExportConfig; close: () => void }> {
+  const { dax, daxThreshold, daxReadOnlyTrusted } = options;
   const mapping = {
     dax,
     ...(daxThreshold !== undefined && { daxThresholdBytes: parseBytes("--dax-threshold", daxThreshold) }),
   };
-  if (sharedDir !== undefined) {
-    const source = folder(sharedDir);
+  if (kind === "dir") {
     const trusted = daxReadOnlyTrusted === undefined ? {} : { daxReadOnlyTrusted };
-    return { volume: { ...passthroughConfig(source, options), ...mapping, ...trusted }, source, close: () => {} };
+    return { config: { ...passthroughConfig(folder(source), options), ...mapping, ...trusted }, close: () => {} };
   }
-  const files = await findImageFiles(given[0]!, options.store ?? defaultStoreRoot(), options.blobFolder);
+  const { metaPath, devicePaths, close } = await findImageFiles(
+    source,
+    options.store ?? defaultStoreRoot(),
+    options.blobFolder,
+  );
   const trust = { ...mapping, daxTrusted: daxReadOnlyTrusted ?? false };
-  const { metaPath, devicePaths } = files;
   return {
-    volume:
-      image !== undefined
-        ? { kind: "image", metaPath, devicePaths, ...trust }
-        : { kind: "blobs", files: blobEntries(metaPath, devicePaths), ...trust },
-    source: given[0]!,
-    close: () => files.close(),
+    config:
+      kind === "image"
+        ? { kind, metaPath, devicePaths, ...trust }
+        : { kind, files: blobEntries(metaPath, devicePaths), ...trust },
+    close,
   };
 }
 
-function deviceOf(options: VirtiofsCommandOptions, volume: ExportConfig): VirtiofsOptions {
+function deviceOf(options: VirtiofsCommandOptions, volume: ServedConfig): VirtiofsOptions {
   const { dax, daxReadOnlyTrusted, readOnly } = options;
   // A VMM maps for writing whatever is asked: what is read only has no window unless the guest is trusted with it.
-  const isReadOnly = readOnly || "kind" in volume;
+  const isReadOnly = readOnly || ("kind" in volume && volume.kind !== "root");
   const hasWindow = dax !== "never" && (!isReadOnly || daxReadOnlyTrusted);
   return {
     tag: options.tag,

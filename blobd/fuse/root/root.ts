@@ -6,11 +6,8 @@ import {
   CopyFileRangeIn,
   EntryOut,
   GetattrIn,
-  InitFlag,
-  InitFlag2,
   Kstatfs,
   LinkIn,
-  OpenReplyFlag,
   ReadIn,
   RenameIn,
   ROOT_ID,
@@ -19,16 +16,16 @@ import { removeMappings } from "../dax-requests.ts";
 import type { DaxWindow } from "../dax-window.ts";
 import { DirentWriter } from "../dirents.ts";
 import { openExport } from "../exports/index.ts";
-import type { FileSystem, WantedInit } from "../filesystem.ts";
+import type { FileSystem } from "../filesystem.ts";
 import { replyAttr, replyEntry, replyOpen, type Validity } from "../replies.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
+import { OPENED, putDirectory, wanted, without } from "./common.ts";
 import { Directories, type PseudoEntry } from "./directories.ts";
 import { MOUNTS, MountTable, NODE_UNIT, type TableMemory } from "./mount-table.ts";
 import { patchDirents, patchEntry, patchIno, patchRootEntry } from "./patch.ts";
 import { TaggedWindow } from "./tagged-window.ts";
 
 const { EIO, EISDIR, ENODATA, ENODEV, ENOENT, ENOSYS, EOPNOTSUPP, EROFS, ESTALE, EXDEV } = constants.errno;
-const S_IFDIR = 0o040000;
 const DT_DIR = 4;
 /** Mounts come and go. */
 const SOON: Validity = { seconds: 1, nanos: 0 };
@@ -45,7 +42,6 @@ const PLAIN = [
   "listxattr",
   "removexattr",
 ] as const;
-const OPENED = ["open", "opendir", "flush", "release", "fsync", "releasedir", "fsyncdir", "access", "syncfs"] as const;
 const ENTRIES = ["lookup", "symlink", "mknod", "mkdir", "create", "tmpfile"] as const;
 const ATTRS = ["getattr", "setattr"] as const;
 const OTHERS = ["unlink", "rmdir", "fallocate", "setupMapping"] as const;
@@ -86,19 +82,6 @@ export function openRoot(memory: TableMemory, window?: DaxWindow): FileSystem {
   for (const name of [...PLAIN, ...OPENED, ...ENTRIES, ...ATTRS, ...OTHERS])
     fs[name] = (request) => root.run(request, name);
   return fs;
-}
-
-function wanted(hasWindow: boolean): WantedInit {
-  return {
-    flags:
-      InitFlag.ATOMIC_O_TRUNC |
-      InitFlag.HANDLE_KILLPRIV_V2 |
-      InitFlag.DO_READDIRPLUS |
-      InitFlag.READDIRPLUS_AUTO |
-      InitFlag.AUTO_INVAL_DATA |
-      InitFlag.SUBMOUNTS,
-    flags2: InitFlag2.NO_EXPORT_SUPPORT | (hasWindow ? InitFlag2.HAS_INODE_DAX : 0),
-  };
 }
 
 class Root {
@@ -296,19 +279,4 @@ class Root {
     }
     return 0;
   }
-}
-
-/** What is answered for a mount whose file system has no such operation; others have it, so the kernel must go on asking. */
-function without(request: FuseRequest, name: Name): number {
-  if (name === "open") return replyOpen(request, 0, OpenReplyFlag.KEEP_CACHE | OpenReplyFlag.NOFLUSH);
-  if (name === "opendir") return replyOpen(request, 0, OpenReplyFlag.KEEP_CACHE | OpenReplyFlag.CACHE_DIR);
-  return (OPENED as readonly string[]).includes(name) ? 0 : -EOPNOTSUPP;
-}
-
-function putDirectory({ out, output }: FuseRequest, at: number, id: number): void {
-  output.bytes.fill(0, at, at + Attr.size);
-  setU53(out, at + Attr.at.ino, id);
-  out.setUint32(at + Attr.at.mode, S_IFDIR | 0o755, true);
-  out.setUint32(at + Attr.at.nlink, 2, true);
-  out.setUint32(at + Attr.at.blksize, 4096, true);
 }
