@@ -30,6 +30,8 @@ const SECTOR_BYTES = 512;
 
 /** Content never changes, and a node ID never means another blob. Names come and go. */
 const ATTR_VALID: Validity = { seconds: 3600, nanos: 0 };
+/** A look at the directory always comes to us: by it is found out that a mount's server has died. */
+const ROOT_VALID: Validity = { seconds: 0, nanos: 0 };
 const ENTRY_VALID: Validity = { seconds: 1, nanos: 0 };
 
 /**
@@ -91,7 +93,7 @@ export class BlobFileSystem implements FileSystem {
   getattr(request: FuseRequest): number {
     const index = this.#table.indexOf(request.nodeId);
     if (index < 0 && request.nodeId !== ROOT_ID) return -ESTALE;
-    this.#putAttr(request.out, replyAttr(request, ATTR_VALID), index);
+    this.#putAttr(request.out, replyAttr(request, index < 0 ? ROOT_VALID : ATTR_VALID), index);
     return 0;
   }
 
