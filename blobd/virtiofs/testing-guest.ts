@@ -32,8 +32,13 @@ export class BlobdVirtiofs {
     });
   }
 
-  static async start(sharedDir: string, socketPath: string, options: readonly string[]): Promise<BlobdVirtiofs> {
-    const args = ["virtiofs", "--socket-path", socketPath, "--shared-dir", sharedDir, "--tag", "test", ...options];
+  static start(sharedDir: string, socketPath: string, options: readonly string[]): Promise<BlobdVirtiofs> {
+    return BlobdVirtiofs.serve(socketPath, ["--shared-dir", sharedDir, ...options]);
+  }
+
+  /** @param options with what is served among them */
+  static async serve(socketPath: string, options: readonly string[]): Promise<BlobdVirtiofs> {
+    const args = ["virtiofs", "--socket-path", socketPath, "--tag", "test", ...options];
     const child = spawn(process.execPath, ["--enable-source-maps", BLOBD, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });

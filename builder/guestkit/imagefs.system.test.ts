@@ -44,6 +44,7 @@ const APPLETS = [
 const FOLDERS = ["dev/", "proc/", "sys/", "tmp/", "dax/", "plain/", "files/", "loop/", "direct/"];
 const LARGE_BYTES = 48 << 20;
 const MIB = 1 << 20;
+const LOOP = { option: "BLK_DEV_LOOP", module: "loop", why: "EROFS on a file" };
 
 function noise(length: number, seed: number): Buffer {
   const bytes = Buffer.alloc(length);
@@ -119,7 +120,7 @@ test("an image in a guest: with DAX and without, and as files for its own EROFS,
     memoryBytes: 512 * MIB,
     cpus: 2,
     devices,
-    needs: [VIRTIO_FS],
+    needs: [VIRTIO_FS, LOOP],
     timeoutMs: 250_000,
     env,
   });
