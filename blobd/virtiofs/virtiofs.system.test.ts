@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   unlinkSync,
@@ -53,6 +54,17 @@ async function setup(t: TestContext, options: readonly string[]) {
   const resize = (nodeId: number, size: number) =>
     guest.call(Opcode.SETATTR, { nodeId, args: fill(fuse.SetattrIn, { valid: fuse.SetattrFlag.SIZE, size }) });
   return { blobd, guest, share, lookup, create, map, resize, window: guest.frontEnd.channel!.mapped };
+}
+
+/** What the descriptors of a process are open on. */
+function descriptors(pid: number): string[] {
+  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+    } catch {
+      return []; // Closed meanwhile.
+    }
+  });
 }
 
 test("a volume over vhost-user: files made, written, read, listed, removed", async (t) => {
@@ -130,6 +142,10 @@ for (const standby of [true, false])
     await guest.call(Opcode.WRITE, { nodeId, args: fill(fuse.WriteIn, { fh, size: 4 }), data: Buffer.from("live") });
     assert.equal((await map(nodeId, 0, 0)).error, 0);
     const [mapping] = window.values();
+    const nameless = await create("nameless");
+    const text = fill(fuse.WriteIn, { fh: nameless.fh, size: 8 });
+    await guest.call(Opcode.WRITE, { nodeId: nameless.nodeId, args: text, data: Buffer.from("no names") });
+    assert.equal((await guest.call(Opcode.UNLINK, { names: ["nameless"] })).error, 0);
     let done = 0;
     let stop = false;
     const pauses: number[] = [];
@@ -176,6 +192,20 @@ for (const standby of [true, false])
     }
     t.diagnostic(`rounds ${done}; longest, in ms: ${longest.map((ms) => ms.toFixed(0)).join(", ")}`);
     assert.deepEqual(readdirSync(share), ["file"]);
+    // A file that had lost its name before is still there for who has it open, and goes when it is closed.
+    const again = fill(fuse.ReadIn, { fh: nameless.fh, size: 100 });
+    const { body } = await guest.call(Opcode.READ, { nodeId: nameless.nodeId, args: again, limit: 100 });
+    assert.equal(body.toString(), "no names");
+    assert.equal(
+      (await guest.call(Opcode.WRITE, { nodeId: nameless.nodeId, args: text, data: Buffer.from("NO NAMES") })).error,
+      0,
+    );
+    const held = () => descriptors(blobd.pid).filter((file) => file.endsWith("nameless (deleted)"));
+    assert.equal(held().length, 1);
+    const closing = fill(fuse.ReleaseIn, { fh: nameless.fh });
+    assert.equal((await guest.call(Opcode.RELEASE, { nodeId: nameless.nodeId, args: closing })).error, 0);
+    for (const end = performance.now() + 5000; held().length > 0; await sleep(50))
+      assert.ok(performance.now() < end, "the supervisor holds what is closed");
     // What was open is open, what was mapped is mapped, and grows.
     assert.equal([...window.values()][0], mapping);
     const more = fill(fuse.WriteIn, { fh, offset: 8192, size: 4 });

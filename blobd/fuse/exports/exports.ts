@@ -14,6 +14,7 @@ import {
   type Inheritance,
   openPassthrough,
   type PassthroughConfig,
+  type PassthroughHooks,
   type PassthroughShared,
 } from "../passthrough/index.ts";
 
@@ -38,11 +39,15 @@ export function createExport(config: ExportConfig, inherited?: Inheritance): Exp
     : { kind: "blobs", config, shared: createBlobsShared(config) };
 }
 
-/** Opens it in one thread. @param window the device's, where there is one */
-export function openExport(of: ExportShared, window?: DaxWindow): FileSystem {
+/**
+ * Opens it in one thread.
+ * @param window the device's, where there is one
+ * @param hooks for a directory that another process may take over
+ */
+export function openExport(of: ExportShared, window?: DaxWindow, hooks?: PassthroughHooks): FileSystem {
   switch (of.kind) {
     case "directory":
-      return openPassthrough(of.config, of.shared, window);
+      return openPassthrough(of.config, of.shared, window, hooks);
     case "image":
       return openImage(of.config, of.shared, window);
     case "blobs":

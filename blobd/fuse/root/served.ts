@@ -1,7 +1,7 @@
 import type { DaxWindow } from "../dax-window.ts";
 import { createExport, type ExportConfig, type ExportShared, openExport } from "../exports/index.ts";
 import type { FileSystem } from "../filesystem.ts";
-import type { Inheritance } from "../passthrough/index.ts";
+import type { Inheritance, PassthroughHooks } from "../passthrough/index.ts";
 import type { RootConfig } from "./config.ts";
 import type { TableMemory } from "./mount-table.ts";
 import { RootMounts } from "./mounts.ts";
@@ -26,7 +26,7 @@ export function createServed(config: ServedConfig, inherited?: Inheritance): Ser
   return { shared: { kind: "root", memory: mounts.memory }, mounts };
 }
 
-/** Opens it in one thread. */
-export function openServed(shared: ServedShared, window?: DaxWindow): FileSystem {
-  return shared.kind === "root" ? openRoot(shared.memory, window) : openExport(shared, window);
+/** Opens it in one thread. @param hooks for a single directory that another process may take over */
+export function openServed(shared: ServedShared, window?: DaxWindow, hooks?: PassthroughHooks): FileSystem {
+  return shared.kind === "root" ? openRoot(shared.memory, window) : openExport(shared, window, hooks);
 }

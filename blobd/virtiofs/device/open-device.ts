@@ -14,16 +14,26 @@ export interface DeviceHome {
   readonly aliasFolderFd: number;
   /** Another process has served it before, and is dead. */
   readonly takesOver: boolean;
-  /** Descriptors that were held since then, by name. They are this process's. */
-  readonly held: ReadonlyMap<string, number>;
-  /** Holds a descriptor for a process to come: a copy of it. */
-  hold(name: string, fd: number): void;
-  release(name: string): void;
+  /** The volume's memory, of which that process had a copy held; -1 for none. It is this process's. */
+  readonly volumeFd: number;
+  /** Files without a name that were held, by their handles. They are this process's. */
+  readonly files: ReadonlyMap<number, number>;
+  /** The socket into which such files go now (HoldReceiver); -1 for none. */
+  readonly holdFd: number;
+  /** Holds the volume's memory for a process to come: a copy of the descriptor. */
+  holdVolume(fd: number): void;
 }
 
 /** A home for a device whose process takes everything with it. */
 export function soleHome(memoryFd: number, aliasFolderFd: number): DeviceHome {
-  return { memoryFd, aliasFolderFd, takesOver: false, held: new Map(), hold: () => {}, release: () => {} };
+  const nothing = {
+    takesOver: false,
+    volumeFd: -1,
+    files: new Map<number, number>(),
+    holdFd: -1,
+    holdVolume: () => {},
+  };
+  return { memoryFd, aliasFolderFd, ...nothing };
 }
 
 /** Aliases for a device with a window, if they can be had; without them QEMU maps files of whole pages only. */
@@ -61,17 +71,11 @@ export function openDevice(options: VirtiofsOptions, home: DeviceHome): OpenedDe
   }
   const { shared: volume, mounts } = createServed(options.volume, inheritanceOf(home));
   // Of what is read only, nothing has to outlive a process.
-  if (!home.takesOver && volume.kind === "directory") home.hold(VOLUME, volume.shared.memory.fd);
-  return { mounts, data: { options, memoryFd: home.memoryFd, volume, aliasFolderFd: home.aliasFolderFd } };
+  if (!home.takesOver && volume.kind === "directory") home.holdVolume(volume.shared.memory.fd);
+  const { memoryFd, aliasFolderFd, holdFd } = home;
+  return { mounts, data: { options, memoryFd, volume, aliasFolderFd, holdFd } };
 }
 
-/** Names under which descriptors are held: the volume's memory, and files without a name, by their handles. */
-const VOLUME = "volume";
-const FILE = "file ";
-
-function inheritanceOf({ takesOver, held }: DeviceHome): Inheritance | undefined {
-  const memoryFd = held.get(VOLUME);
-  if (!takesOver || memoryFd === undefined) return undefined;
-  const files = [...held].filter(([name]) => name.startsWith(FILE));
-  return { memoryFd, files: new Map(files.map(([name, fd]) => [Number(name.slice(FILE.length)), fd])) };
+function inheritanceOf({ takesOver, volumeFd, files }: DeviceHome): Inheritance | undefined {
+  return takesOver && volumeFd >= 0 ? { memoryFd: volumeFd, files } : undefined;
 }

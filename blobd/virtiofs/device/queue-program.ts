@@ -6,6 +6,7 @@ import { openAlias } from "../alias/index.ts";
 import { FsQueue, NotingMapper } from "../queue/index.ts";
 import { DaxWindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
+import { holdHooks } from "./hold-channel.ts";
 import { type LateData, takeData } from "./late-data.ts";
 import { openLog } from "./log-channel.ts";
 import type { VirtiofsOptions } from "./options.ts";
@@ -18,6 +19,8 @@ export interface WorkerData {
   readonly volume: ServedShared;
   /** The folder of aliases; -1 for none. */
   readonly aliasFolderFd: number;
+  /** The socket into which files go that have lost their name; -1 for none. */
+  readonly holdFd: number;
 }
 
 const EBADF = 9;
@@ -25,7 +28,7 @@ const EBADF = 9;
 /** Makes the handler of one queue: a file system of its own over the shared state. */
 export const makeQueue: HandlerFactory = (worker) => {
   const data = worker.data as WorkerData | LateData;
-  const { options, memoryFd, volume, aliasFolderFd } = "late" in data ? takeData(data) : data;
+  const { options, memoryFd, volume, aliasFolderFd, holdFd } = "late" in data ? takeData(data) : data;
   const { windowBytes } = options;
   const memory = mapDeviceMemory(memoryFd, windowBytes);
   const mapper = new NotingMapper(worker);
@@ -41,7 +44,7 @@ export const makeQueue: HandlerFactory = (worker) => {
           reopen: (nodeId) => fileSystem?.openMapped?.(nodeId) ?? -EBADF,
           readMapped: (...range) => fileSystem?.readMapped?.(...range) ?? -EBADF,
         });
-  const opened = openServed(volume, window ?? undefined);
+  const opened = openServed(volume, window ?? undefined, holdFd < 0 ? undefined : holdHooks(holdFd));
   fileSystem = opened;
   return new FsQueue({ worker, fileSystem: opened, session: memory.session, window, mapper, log: openLog() });
 };

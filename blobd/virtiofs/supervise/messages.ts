@@ -11,13 +11,17 @@ export interface PrepareMessage {
   readonly prepare: VirtiofsOptions;
 }
 
-/** It serves from now on. Descriptors: the device's memory, then those that were held, in order of `held`. */
+/**
+ * It serves from now on. Descriptors: the device's memory; the volume's memory, if it was held; files that were held, in
+ * the order of `files`.
+ */
 export interface StartMessage {
   readonly start: VirtiofsOptions;
   /** Another process has served this device before and is dead. */
   readonly takesOver: boolean;
-  /** Names of what was held for it. */
-  readonly held: readonly string[];
+  readonly hasVolume: boolean;
+  /** Handles of the files that were held. */
+  readonly files: readonly number[];
 }
 
 /** A call of the data plane's interface; each is answered. */
@@ -48,9 +52,10 @@ export type FromWorker =
   | { readonly queueBroken: number; readonly reason: string }
   | { readonly failed: string }
   | { readonly log: string }
-  /** Descriptor: one that is to outlive the process, under this name; it takes the place of an earlier one. */
-  | { readonly hold: string }
-  | { readonly release: string };
+  /** Descriptor: the volume's memory, which is to outlive the process. */
+  | { readonly volume: true }
+  /** There is something in the socket for files that have lost their name. */
+  | { readonly held: true };
 
 /** A queue as a message and its descriptors. */
 export function encodeQueue(start: QueueStart): { queue: QueueMessage; fds: number[] } {

@@ -37,8 +37,10 @@ export class SupervisedDataPlane implements DataPlane {
   #window: WindowPlace | null = null;
   #channel: ChannelDescription | null = null;
   readonly #queues = new Map<number, QueueStart>();
-  /** Descriptors that outlive processes, by name. */
-  readonly #held = new Map<string, number>();
+  /** The volume's memory, -1 until a process has made it. */
+  #volumeFd = -1;
+  /** Files that have lost their name, by their handles. */
+  readonly #files = new Map<number, number>();
   #worker: WorkerProcess | null = null;
   #standby: WorkerProcess | null = null;
   /** Settled when `#worker` has been told all that is above. */
@@ -121,8 +123,9 @@ export class SupervisedDataPlane implements DataPlane {
     } finally {
       this.#worker?.kill();
       closeSync(this.#memoryFd);
-      for (const fd of this.#held.values()) closeSync(fd);
-      this.#held.clear();
+      if (this.#volumeFd >= 0) closeSync(this.#volumeFd);
+      for (const fd of this.#files.values()) closeSync(fd);
+      this.#files.clear();
     }
   }
 
@@ -147,11 +150,11 @@ export class SupervisedDataPlane implements DataPlane {
     const worker = this.#standby ?? this.#spawn();
     this.#standby = null;
     this.#worker = worker;
-    const held = [...this.#held];
-    const start = { start: device, takesOver, held: held.map(([name]) => name) };
+    const hasVolume = this.#volumeFd >= 0;
+    const start = { start: device, takesOver, hasVolume, files: [...this.#files.keys()] };
     // All at once: they are done in order.
     const calls = [
-      worker.call(start, [this.#memoryFd, ...held.map(([, fd]) => fd)]),
+      worker.call(start, [this.#memoryFd, ...(hasVolume ? [this.#volumeFd] : []), ...this.#files.values()]),
       ...[
         memoryCall(this.#regions),
         { message: { call: "setWindow", window: this.#window } as const },
@@ -169,8 +172,7 @@ export class SupervisedDataPlane implements DataPlane {
   #spawn(): WorkerProcess {
     const events: WorkerEvents = {
       message: (message, fds) => {
-        if ("hold" in message) this.#hold(message.hold, fds[0]!);
-        else if ("release" in message) this.#release(message.release);
+        if ("volume" in message) this.#volumeFd = fds[0]!;
         else if ("log" in message) this.#options.log.warn(message.log);
         else if ("failed" in message) {
           this.#options.log.warn(`process ${worker.pid}: ${message.failed}`);
@@ -182,7 +184,7 @@ export class SupervisedDataPlane implements DataPlane {
         else if (worker === this.#worker && !this.#isClosed) this.#died(worker, reason);
       },
     };
-    const worker = new WorkerProcess(events);
+    const worker = new WorkerProcess(events, this.#files);
     // Its death is told by `ended`, and what it cannot do by the start that follows.
     worker.call({ prepare: this.#options.device }).catch(() => {});
     return worker;
@@ -205,18 +207,6 @@ export class SupervisedDataPlane implements DataPlane {
       // Its own death is seen to by the next call of this method.
       if (!(error instanceof WorkerEnded)) this.#events?.failed(error.message);
     });
-  }
-
-  #hold(name: string, fd: number): void {
-    this.#release(name);
-    this.#held.set(name, fd);
-  }
-
-  #release(name: string): void {
-    const fd = this.#held.get(name);
-    if (fd === undefined) return;
-    closeSync(fd);
-    this.#held.delete(name);
   }
 }
 

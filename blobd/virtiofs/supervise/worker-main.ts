@@ -1,7 +1,15 @@
 /** The program of a process that does the work of a supervised device: its data plane. Started by WorkerProcess. */
 import { closeSync } from "node:fs";
 import { LocalDataPlane, type MemoryRegion } from "../../vhost/index.ts";
-import { describeDevice, giveData, hearLog, makeLateData, openDevice, startAliases } from "../device/index.ts";
+import {
+  describeDevice,
+  giveData,
+  hearHolds,
+  hearLog,
+  makeLateData,
+  openDevice,
+  startAliases,
+} from "../device/index.ts";
 import {
   type Call,
   decodeQueue,
@@ -11,12 +19,13 @@ import {
   type ToWorker,
 } from "./messages.ts";
 import { Wire } from "./wire.ts";
-import { WIRE_FD } from "./worker-process.ts";
+import { HOLD_FD, WIRE_FD } from "./worker-process.ts";
 
 let plane: LocalDataPlane | null = null;
 let aliases: Awaited<ReturnType<typeof startAliases>> = null;
 const late = makeLateData();
 hearLog((log) => tell({ log }));
+hearHolds(() => tell({ held: true }));
 /** Descriptors that the data plane uses, by what they are; closed when another takes the place. */
 const regionFds = new Map<number, number>();
 let channelFds: number[] = [];
@@ -60,14 +69,16 @@ async function prepare({ prepare: options }: PrepareMessage): Promise<void> {
   aliases = await startAliases(options, (log) => tell({ log }));
 }
 
-function start({ start: options, takesOver, held }: StartMessage, [memoryFd, ...heldFds]: number[]): void {
+function start({ start: options, takesOver, hasVolume, files }: StartMessage, [memoryFd, ...rest]: number[]): void {
+  const volumeFd = hasVolume ? rest.shift()! : -1;
   const { data } = openDevice(options, {
     memoryFd: memoryFd!,
     aliasFolderFd: aliases?.folderFd ?? -1,
     takesOver,
-    held: new Map(held.map((name, index) => [name, heldFds[index]!])),
-    hold: (name, fd) => tell({ hold: name }, [fd]),
-    release: (name) => tell({ release: name }),
+    volumeFd,
+    files: new Map(files.map((fh, index) => [fh, rest[index]!])),
+    holdFd: HOLD_FD,
+    holdVolume: (fd) => tell({ volume: true }, [fd]),
   });
   giveData(late, data);
 }

@@ -2,14 +2,17 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { socketPair } from "../../sys/index.ts";
+import { HoldReceiver } from "../device/index.ts";
 import type { FromWorker, ToWorker } from "./messages.ts";
 import { Wire } from "./wire.ts";
 
 /** Where a worker process finds its end of the wire. */
 export const WIRE_FD = 3;
+/** Where it finds its end of the socket for files that have lost their name. */
+export const HOLD_FD = 4;
 
 export interface WorkerEvents {
-  message(message: Exclude<FromWorker, { result: unknown } | { error: string }>, fds: number[]): void;
+  message(message: Exclude<FromWorker, { result: unknown } | { error: string } | { held: true }>, fds: number[]): void;
   /** The process has ended; nothing of it runs any more. */
   ended(reason: string): void;
 }
@@ -20,15 +23,20 @@ export class WorkerProcess {
   readonly #wire: Wire;
   /** Who waits for answers, in order. */
   readonly #waiting: { resolve(result: number | null): void; reject(error: Error): void }[] = [];
+  readonly #holds: HoldReceiver;
   #isEnded = false;
 
-  constructor(events: WorkerEvents) {
+  /** @param held where files go that it wants held, by their handles */
+  constructor(events: WorkerEvents, held: Map<number, number>) {
     const [ours, theirs] = socketPair();
+    const [holds, holder] = socketPair();
+    this.#holds = new HoldReceiver(holds, held);
     const program = fileURLToPath(new URL("./worker-main.js", import.meta.url));
     this.#child = spawn(process.execPath, [...process.execArgv, program], {
-      stdio: ["ignore", "inherit", "inherit", theirs],
+      stdio: ["ignore", "inherit", "inherit", theirs, holder],
     });
     closeSync(theirs);
+    closeSync(holder);
     this.#wire = new Wire(ours, {
       message: (body, fds) => this.#message(body as FromWorker, fds, events),
       // Whatever it does now, it does unseen: it has to be dead before another takes its place.
@@ -40,6 +48,8 @@ export class WorkerProcess {
       this.#wire.close();
       const error = new WorkerEnded(reason);
       for (const { reject } of this.#waiting.splice(0)) reject(error);
+      this.#holds.drain();
+      this.#holds.close();
       events.ended(reason);
     };
     this.#child.once("exit", (code, signal) => ended(signal === null ? `exit status ${code}` : `signal ${signal}`));
@@ -63,6 +73,10 @@ export class WorkerProcess {
   }
 
   #message(message: FromWorker, fds: number[], events: WorkerEvents): void {
+    if ("held" in message) {
+      if (!this.#isEnded) this.#holds.drain();
+      return;
+    }
     if ("result" in message) this.#waiting.shift()?.resolve(message.result);
     else if ("error" in message) this.#waiting.shift()?.reject(new Error(message.error));
     else events.message(message, fds);
