@@ -15,7 +15,7 @@ import {
 } from "../testkit/index.ts";
 import { imageOfEntries, ShellGuest, VIRTIO_FS } from "./index.ts";
 
-// An image in a guest that has no EROFS of it: its tree with DAX and without, and its files, from which the guest mounts EROFS.
+// An image in a guest that has no EROFS of it: its tree with DAX and without, and its files.
 
 const BLOBD = fileURLToPath(new URL("../../blobd/cli/main.js", import.meta.url));
 const APPLETS = [
@@ -29,7 +29,6 @@ const APPLETS = [
   "stat",
   "mount",
   "umount",
-  "losetup",
   "ls",
   "readlink",
   "touch",
@@ -42,9 +41,8 @@ const APPLETS = [
   "poweroff",
 ];
 const FOLDERS = ["dev/", "proc/", "sys/", "tmp/", "dax/", "plain/", "files/", "loop/", "direct/"];
-const LARGE_BYTES = 48 << 20;
+const LARGE_BYTES = 24 << 20;
 const MIB = 1 << 20;
-const LOOP = { option: "BLK_DEV_LOOP", module: "loop", why: "EROFS on a file" };
 
 function noise(length: number, seed: number): Buffer {
   const bytes = Buffer.alloc(length);
@@ -74,7 +72,7 @@ function makeTar(path: string): void {
   writeFileSync(path, buildTar(entries));
 }
 
-test("an image in a guest: with DAX and without, and as files for its own EROFS, in one boot", async (t) => {
+test("an image in a guest: with DAX and without, and as files, in one boot", async (t) => {
   const work = tempDir(t);
   const at = (name: string) => join(work, name);
   const root = await imageOfEntries([...FOLDERS.map((name) => ({ name, type: "5" })), ...busyboxLayer(APPLETS)], work);
@@ -120,7 +118,7 @@ test("an image in a guest: with DAX and without, and as files for its own EROFS,
     memoryBytes: 512 * MIB,
     cpus: 2,
     devices,
-    needs: [VIRTIO_FS, LOOP],
+    needs: [VIRTIO_FS],
     timeoutMs: 250_000,
     env,
   });
@@ -155,16 +153,7 @@ test("an image in a guest: with DAX and without, and as files for its own EROFS,
   );
   assert.match(await guest.shell("touch /dax/new 2>&1 || true"), /Read-only file system/);
 
-  // Its files, from which the guest mounts EROFS: file-backed, and through loop devices.
-  const blobs = (await guest.shell("ls /files"))
-    .trim()
-    .split("\n")
-    .filter((name) => name !== "image.erofs");
-  assert.ok(blobs.length >= 1);
-  const loops = await guest.shell(
-    `for f in image.erofs ${blobs.join(" ")}; do l=$(losetup -f); losetup -r $l /files/$f && echo $l; done`,
-  );
-  const [meta, ...rest] = loops.trim().split("\n");
-  await guest.shell(`mount -t erofs -o ro${rest.map((loop) => `,device=${loop}`).join("")} ${meta} /loop`);
-  assert.equal(await sums("/loop"), byDax);
+  // Its files.
+  const files = (await guest.shell("ls /files")).trim().split("\n");
+  assert.ok(files.length >= 2 && files.includes("image.erofs"));
 });
