@@ -191,7 +191,9 @@ function describe(root: Node): TreeDescription {
     const facts = new Map<string, string>();
     description.set(escaped, facts);
     const nanos = ((node.mtimeNs % NANOS) + NANOS) % NANOS;
-    facts.set("mode", ((TYPE_BITS[node.type] as number) | node.mode).toString(8));
+    // Linux gives every symlink all permissions, whatever an archive says.
+    const mode = node.type === "2" ? 0o777 : node.mode;
+    facts.set("mode", ((TYPE_BITS[node.type] as number) | mode).toString(8));
     facts.set("owner", `${node.uid}:${node.gid}`);
     facts.set("mtime", `${(node.mtimeNs - nanos) / NANOS}.${nanos.toString().padStart(9, "0")}`);
     const folders = [...node.children.values()].filter(({ type }) => type === "5").length;
