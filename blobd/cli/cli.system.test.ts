@@ -171,9 +171,9 @@ test("a user who is not root serves a directory of their own", async (t) => {
     "-euc",
     `device=$(mktemp -u "$1".XXXX); mknod -m 666 "$device" c 10 229; mount --bind "$device" /dev/fuse; rm "$device"
      chown 65534:65533 "$1" "$2"; user="setpriv --reuid 65534 --regid 65533 --clear-groups"
-     coproc $user "$3" "$4" passthrough --log-level silent "$1" "$2"; read -r line <&"\${COPROC[0]}"
+     coproc $user "$3" "$4" passthrough --log-level silent "$1" "$2"; served=$COPROC_PID; read -r line <&"\${COPROC[0]}"
      $user bash -euc 'cd "$1"; echo hi > f; mkdir d; mv f d; chmod 700 d; ln -s d/f l; cat l; stat -c "%u %g %A" d d/f' bash "$2"
-     $user fusermount3 -u "$2"; wait "$COPROC_PID"; echo "ended $?"`,
+     $user fusermount3 -u "$2"; wait "$served"; echo "ended $?"`,
     "bash",
     source,
     target,

@@ -83,6 +83,7 @@ test("the edge image: every path as EROFS shows it; by name from the store, from
   assert.deepEqual(compareTrees(expected, describeTree(await serve(t, at("export")))), []);
   assert.deepEqual(compareTrees(expected, describeTree(await serve(t, flatPath))), []);
   sameNumbers(fromStore, kernel);
+  assert.deepEqual(seeks(fromStore), seeks(kernel));
   refusals(fromStore);
 });
 
@@ -150,9 +151,7 @@ for (const seed of [3, 11])
     const expected = describeTree(kernel);
     const ours = await serve(t, at("export"), ["--threads", "2"]);
     assert.deepEqual(compareTrees(expected, describeTree(ours)), []);
-    const found = seeks(ours);
-    assert.deepEqual(found, seeks(kernel));
-    if (seed === 3) assert.ok(found.some((line) => !/\[0, \d+\]|\[\]/.test(line)));
+    assert.deepEqual(seeks(ours), seeks(kernel));
     randomReads(ours, expected.keys(), seed);
   });
 
