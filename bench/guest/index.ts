@@ -2,11 +2,10 @@
  * A guest reads a tree of many small files, as EROFS over virtio-pmem and in the ways that are usual; and how long it takes
  * to start one. See docs/benchmarks.md.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { guestEnvironment, run } from "../../builder/testkit/index.ts";
-import { describeMachine, type QuietOptions, saveReport, type VersionCommand } from "../kit/index.ts";
+import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
 import type { CaseId } from "./case.ts";
 import { makeCases } from "./cases.ts";
 import { type Inputs, makeInputs, TREE } from "./inputs.ts";
@@ -35,15 +34,7 @@ const LAB = fileURLToPath(new URL("../../../samples/lab/", import.meta.url));
 
 /** Runs the benchmark and prints its results. Needs root. */
 export async function benchGuest(options: GuestBenchOptions): Promise<void> {
-  mkdirSync(options.workDirectory, { recursive: true });
-  const work = mkdtempSync(join(options.workDirectory, "erofsify-guest-"));
-  const leave = () => rmSync(work, { recursive: true, force: true });
-  const leaveAndEnd = () => {
-    leave();
-    process.exit(130);
-  };
-  process.once("SIGINT", leaveAndEnd).once("SIGTERM", leaveAndEnd);
-  try {
+  await withWorkFolder(options.workDirectory, "guest", async (work) => {
     say("making inputs");
     const labEnvironment = await guestEnvironment();
     const linuxSource = (await run(join(LAB, "linux-source.sh"), [])).stdout.trim();
@@ -69,9 +60,7 @@ export async function benchGuest(options: GuestBenchOptions): Promise<void> {
       saveReport("guest", { results, svg: drawReport(results), markdown: markdownReport(results) });
       say("saved to bench/results and docs/benchmarks.md");
     }
-  } finally {
-    leave();
-  }
+  });
 }
 
 /** Boots guests of all cases in turn, round after round. */

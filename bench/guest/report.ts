@@ -1,28 +1,26 @@
-import { type BarChart, drawCharts, formatTable, markdownTable, spread } from "../kit/index.ts";
+import {
+  type BarChart,
+  drawCharts,
+  markdownSections,
+  type Rows,
+  type Section,
+  spread,
+  textSections,
+} from "../kit/index.ts";
 import { READERS } from "./readings.ts";
 import { type CaseResult, cacheGrowth, over, type Results, seconds } from "./results.ts";
 import { isMet, READER_NAMES, targetsOf } from "./targets.ts";
 
 const MIB = 1 << 20;
-type Rows = readonly (readonly string[])[];
-
-interface Section {
-  readonly title: string;
-  readonly rows: Rows;
-}
 
 /** The results as text for a terminal. */
 export function textReport(results: Results): string {
-  const sections = sectionsOf(results).map(
-    ({ title, rows }) => `${title}\n${formatTable(rows).replace(/^(?=.)/gm, "  ")}`,
-  );
-  return [`${headLine(results)}\n`, ...sections].join("\n");
+  return textSections(headLine(results), sectionsOf(results));
 }
 
 /** The same as Markdown. */
 export function markdownReport(results: Results): string {
-  const sections = sectionsOf(results).map(({ title, rows }) => `### ${title}\n\n${markdownTable(rows)}`);
-  return [`${headLine(results)}\n`, ...sections].join("\n");
+  return markdownSections(headLine(results), sectionsOf(results));
 }
 
 /** The results as a picture (SVG). */

@@ -5,5 +5,7 @@ export { describeMachine, type Machine, type VersionCommand } from "./machine.ts
 export { type Command, type Cost, measure, type Run } from "./measure.ts";
 export { calibrate, type Disturbance, isDisturbed, type QuietOptions, whenQuiet } from "./quiet.ts";
 export { type Report, saveReport } from "./save.ts";
+export { markdownSections, type Rows, type Section, textSections } from "./sections.ts";
 export { type Spread, spread } from "./stats.ts";
 export { formatTable, markdownTable } from "./table.ts";
+export { withWorkFolder } from "./work-folder.ts";

@@ -1,9 +1,8 @@
 /** A guest works on a folder of the host: volumes by blobd against virtiofsd. See docs/benchmarks.md. */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { guestEnvironment } from "../../builder/testkit/index.ts";
-import { describeMachine, type QuietOptions, saveReport, type VersionCommand } from "../kit/index.ts";
+import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
 import { CASES, type CaseId } from "./case.ts";
 import { measureInodes } from "./inodes.ts";
 import { type Inputs, makeInputs } from "./inputs.ts";
@@ -35,15 +34,7 @@ const LAB = fileURLToPath(new URL("../../../samples/lab/", import.meta.url));
 
 /** Runs the benchmark and prints its results. Needs root. */
 export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void> {
-  mkdirSync(options.workDirectory, { recursive: true });
-  const work = mkdtempSync(join(options.workDirectory, "erofsify-virtiofs-"));
-  const leave = () => rmSync(work, { recursive: true, force: true });
-  const leaveAndEnd = () => {
-    leave();
-    process.exit(130);
-  };
-  process.once("SIGINT", leaveAndEnd).once("SIGTERM", leaveAndEnd);
-  try {
+  await withWorkFolder(options.workDirectory, "virtiofs", async (work) => {
     say("making inputs");
     const env = { ...process.env, ...(await guestEnvironment()) };
     const inputs = await makeInputs(work);
@@ -69,9 +60,7 @@ export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void
       saveReport("virtiofs", { results, svg: drawReport(results), markdown: markdownReport(results) });
       say("saved to bench/results and docs/benchmarks.md");
     }
-  } finally {
-    leave();
-  }
+  });
 }
 
 /** Boots guests of all cases in turn, round after round. */

@@ -1,29 +1,19 @@
-import { type BarChart, drawCharts, formatTable, markdownTable } from "../kit/index.ts";
+import { type BarChart, drawCharts, markdownSections, type Rows, type Section, textSections } from "../kit/index.ts";
 import type { RequestCost } from "./requests.ts";
 import { type CaseResult, caseOf, figure, type Results, serverMicroseconds, timesFaster } from "./results.ts";
 import { ROWS, type RowId } from "./rows.ts";
 import { isMet, targetsOf } from "./targets.ts";
 
 const MIB = 1 << 20;
-type Rows = readonly (readonly string[])[];
-
-interface Section {
-  readonly title: string;
-  readonly rows: Rows;
-}
 
 /** The results as text for a terminal. */
 export function textReport(results: Results): string {
-  const sections = sectionsOf(results).map(
-    ({ title, rows }) => `${title}\n${formatTable(rows).replace(/^(?=.)/gm, "  ")}`,
-  );
-  return [`${headLine(results)}\n`, ...sections].join("\n");
+  return textSections(headLine(results), sectionsOf(results));
 }
 
 /** The same as Markdown. */
 export function markdownReport(results: Results): string {
-  const sections = sectionsOf(results).map(({ title, rows }) => `### ${title}\n\n${markdownTable(rows)}`);
-  return [`${headLine(results)}\n`, ...sections].join("\n");
+  return markdownSections(headLine(results), sectionsOf(results));
 }
 
 /** What the picture shows: these rows say most. */
