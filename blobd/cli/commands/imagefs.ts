@@ -1,21 +1,15 @@
-import { FuseMount } from "../../fuse/device/index.ts";
 import { createImageShared, type ImageConfig } from "../../fuse/imagefs/index.ts";
 import { findImageFiles } from "../../images/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { folder } from "../folder.ts";
 import { createLogger } from "../logger.ts";
 import { parseCount } from "../numbers.ts";
-import { serveUntilStopped } from "../serve.ts";
+import { type MountCommandOptions, serveOnHost } from "../serve.ts";
 
-export interface ImagefsCommandOptions {
+export interface ImagefsCommandOptions extends MountCommandOptions {
   readonly store?: string;
   readonly blobFolder: readonly string[];
   readonly threads: string;
-  readonly allowOther?: boolean;
-  readonly allowDevices?: boolean;
-  readonly allowSuid?: boolean;
-  readonly logLevel: string;
-  readonly json?: boolean;
 }
 
 /** `blobd imagefs`: an image's tree, served on this host. */
@@ -28,25 +22,10 @@ export async function run(image: string, mountPoint: string, options: ImagefsCom
   const shared = createImageShared(config);
   // Open files stay, whoever prunes the store.
   files.close();
-  const mount = await FuseMount.start({
-    target,
-    source: image,
-    readOnly: true,
-    allowOther: options.allowOther ?? process.geteuid?.() === 0,
-    allowDevices: options.allowDevices ?? false,
-    allowSuid: options.allowSuid ?? false,
-    threads,
-    log: (line) => logger.warn(line),
-    fileSystem: {
-      module: new URL("../../fuse/imagefs/index.js", import.meta.url).href,
-      open: "openImage",
-      args: [config, shared],
-    },
-  });
-  const served = serveUntilStopped(mount, logger);
-  logger.info({ target, threads, ...config }, "mounted");
-  process.stdout.write(
-    options.json ? `${JSON.stringify({ image, target, pid: process.pid })}\n` : `${target}: ${image}\n`,
-  );
-  await served;
+  const fileSystem = {
+    module: new URL("../../fuse/imagefs/index.js", import.meta.url).href,
+    open: "openImage",
+    args: [config, shared],
+  };
+  await serveOnHost({ target, source: image, readOnly: true, threads, fileSystem }, options, logger, config, { image });
 }

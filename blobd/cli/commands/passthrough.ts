@@ -1,19 +1,13 @@
-import { FuseMount } from "../../fuse/device/index.ts";
 import { createPassthroughShared } from "../../fuse/passthrough/index.ts";
 import { UsageError } from "../exit.ts";
 import { folder } from "../folder.ts";
 import { createLogger } from "../logger.ts";
 import { parseCount } from "../numbers.ts";
 import { type PassthroughOptions, passthroughConfig } from "../passthrough-options.ts";
-import { serveUntilStopped } from "../serve.ts";
+import { type MountCommandOptions, serveOnHost } from "../serve.ts";
 
-export interface PassthroughCommandOptions extends PassthroughOptions {
+export interface PassthroughCommandOptions extends PassthroughOptions, MountCommandOptions {
   readonly threads: string;
-  readonly allowOther?: boolean;
-  readonly allowDevices?: boolean;
-  readonly allowSuid?: boolean;
-  readonly logLevel: string;
-  readonly json?: boolean;
 }
 
 /** `blobd passthrough`: a directory of this host, served on this host. */
@@ -25,25 +19,11 @@ export async function run(source: string, mountPoint: string, options: Passthrou
   const config = passthroughConfig(from, options);
   // Modes of new files come from whoever makes them, less their own umask.
   process.umask(0);
-  const mount = await FuseMount.start({
-    target,
-    source: from,
-    readOnly: config.readOnly ?? false,
-    allowOther: options.allowOther ?? process.geteuid?.() === 0,
-    allowDevices: options.allowDevices ?? false,
-    allowSuid: options.allowSuid ?? false,
-    threads,
-    log: (line) => logger.warn(line),
-    fileSystem: {
-      module: new URL("../../fuse/passthrough/index.js", import.meta.url).href,
-      open: "openPassthrough",
-      args: [config, createPassthroughShared(config)],
-    },
-  });
-  const served = serveUntilStopped(mount, logger);
-  logger.info({ target, threads, ...config }, "mounted");
-  process.stdout.write(
-    options.json ? `${JSON.stringify({ source: from, target, pid: process.pid })}\n` : `${target}: ${from}\n`,
-  );
-  await served;
+  const fileSystem = {
+    module: new URL("../../fuse/passthrough/index.js", import.meta.url).href,
+    open: "openPassthrough",
+    args: [config, createPassthroughShared(config)],
+  };
+  const mounted = { target, source: from, readOnly: config.readOnly ?? false, threads, fileSystem };
+  await serveOnHost(mounted, options, logger, config, { source: from });
 }
