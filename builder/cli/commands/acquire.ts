@@ -1,6 +1,5 @@
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
 import { convertImage, flattenImage, ImageError, type OpenedImage, openImage } from "../../image/index.ts";
-import { openLazy } from "../../lazy/index.ts";
 import { parseSource } from "../../sources/index.ts";
 import { warn } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
@@ -61,6 +60,8 @@ async function openLazily(target: string, storeRoot: string, options: AcquireOpt
   });
   const interrupt = onInterrupt();
   try {
+    // Loaded when it is used: an image that is here starts sooner without it.
+    const { openLazy } = await import("../../lazy/index.ts");
     return (await openLazy(spec, { storeRoot, signal: interrupt.signal })).image;
   } finally {
     interrupt.dispose();
