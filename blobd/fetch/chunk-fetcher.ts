@@ -127,12 +127,22 @@ export class ChunkFetcher {
     await Promise.all(waits);
   }
 
+  /** The same for the chunks of a range of content, as far as it lies in the blob. */
+  prefetchRange(offset: number, bytes: number): Promise<void> {
+    const { index } = this.partial;
+    const end = Math.min(index.size, offset + bytes);
+    if (offset >= end) return Promise.resolve();
+    const [first, last] = [index.chunkAt(offset), index.chunkAt(end - 1)];
+    return this.prefetch(Array.from({ length: last + 1 - first }, (_, i) => first + i));
+  }
+
   /** Fetches all that is missing. @throws FetchError, StoreError when a chunk cannot be had */
   async fetchAll(): Promise<void> {
     this.#closing.signal.throwIfAborted();
     const waits: Promise<void>[] = [];
     for (let chunk = 0; chunk < this.partial.index.count; chunk++)
-      if (!this.partial.isPresent(chunk)) waits.push(this.#want(chunk, PREFETCH));
+      // Somebody waits for it: before what nobody waits for.
+      if (!this.partial.isPresent(chunk)) waits.push(this.#want(chunk, AHEAD));
     await Promise.all(waits);
   }
 

@@ -4,7 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import type { TestContext } from "node:test";
 import { ChunkIndexWriter, skippableFrame } from "../../formats/chunk-index/index.ts";
-import type { Digest } from "../../formats/oci/index.ts";
+import type { Digest, ErofsLayer } from "../../formats/oci/index.ts";
 import type { PartialSource } from "../store/index.ts";
 import { allocAligned, ZstdChunkEncoder } from "../sys/index.ts";
 
@@ -42,6 +42,23 @@ export async function makeTestBlob(chunks: number, chunkBytes = 64 << 10): Promi
   const stored = Buffer.concat([...frames, skippableFrame(payload)]);
   const source = { contentHex: sha256(content).toString("hex"), index: payload, storedEnd: position };
   return { content, stored, digest: `sha256:${sha256(stored).toString("hex")}`, source, chunkBytes };
+}
+
+/** A blob as a layer of an image. */
+export function layerOf({ stored, digest, source }: TestBlob): ErofsLayer {
+  const index = `sha256:${createHash("sha256").update(source.index).digest("hex")}` as const;
+  return {
+    descriptor: {
+      mediaType: "application/octet-stream+zstd",
+      digest,
+      size: stored.length,
+      urls: [],
+      annotations: new Map(),
+    },
+    compression: "zstd",
+    contentDigest: `sha256:${source.contentHex}`,
+    chunkIndex: { blob: digest, start: source.storedEnd, end: stored.length, framed: true, digest: index },
+  };
 }
 
 /** Handles a request in its own way and returns true, or leaves it to the server; `seen` counts all before it. */

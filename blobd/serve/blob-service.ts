@@ -1,16 +1,18 @@
 import { statSync } from "node:fs";
-import { constants } from "node:os";
 import { join } from "node:path";
 import { digestHex, type ErofsLayer } from "../../formats/oci/index.ts";
 import { ChunkFetcher, type FetchOptions, fetchChunkIndex, Line, registrySource } from "../fetch/index.ts";
 import { BlobTable, Tickets } from "../fuse/blobs/index.ts";
 import { FuseMount } from "../fuse/device/index.ts";
-import { type Endpoint, type Environment, type RetryPolicy, SourceError } from "../registry/index.ts";
+import { type Environment, type RetryPolicy, SourceError } from "../registry/index.ts";
 import { type PartialBlob, type PartialSource, Store, type StoredFile, StoreError } from "../store/index.ts";
+import { answerTickets } from "./answer-tickets.ts";
 import { CompleteHolds } from "./complete-holds.ts";
+import { RecordedFiles, sharedFile } from "./recorded-files.ts";
+import type { Recording } from "./recording.ts";
+import type { BlobOrigin, Served } from "./served.ts";
 
 const BLOCK_BYTES = 4096;
-const { EIO, ENOSPC } = constants.errno;
 
 export interface ServiceOptions {
   readonly storeRoot: string;
@@ -22,21 +24,6 @@ export interface ServiceOptions {
   readonly retry: RetryPolicy;
   readonly env: Environment;
   readonly log: (line: string) => void;
-}
-
-/** Where a blob comes from. */
-export interface BlobOrigin {
-  readonly endpoints: readonly Endpoint[];
-  readonly repository: string;
-}
-
-/** A blob as a file, for as long as it is not released. */
-export interface Served {
-  readonly path: string;
-  readonly isComplete: boolean;
-  /** What has been fetched of it, by whomever, since it was asked for. */
-  fetched(): { chunks: number; storedBytes: number };
-  release(): void;
 }
 
 /** A blob that the mount shows. */
@@ -66,6 +53,9 @@ export class BlobService {
   readonly #shown = new Map<string, Shown>();
   /** By place in the table. */
   readonly #places = new Map<number, Shown>();
+  readonly #recorded: RecordedFiles;
+  /** Of whatever is given out. */
+  readonly #recordings = new Set<Recording>();
   readonly #sweep: NodeJS.Timeout;
   readonly #closing = new AbortController();
   #opening: Promise<unknown> = Promise.resolve();
@@ -96,8 +86,10 @@ export class BlobService {
     this.#tickets = tickets;
     this.#mount = mount;
     this.#holds = new CompleteHolds(options.storeRoot);
+    this.#recorded = new RecordedFiles(table, mount.target);
     this.#sweep = setInterval(() => this.#closeUnused(), SWEEP_MS);
-    void this.#answerTickets();
+    const fetcherAt = (place: number) => this.#places.get(place)?.fetcher;
+    void answerTickets(tickets, fetcherAt, options.log, this.#closing.signal);
   }
 
   /** Resolves when the mount is gone. */
@@ -112,7 +104,15 @@ export class BlobService {
 
   /** How many blobs are shown. */
   get shown(): number {
-    return this.#shown.size;
+    return this.#shown.size + this.#recorded.count;
+  }
+
+  /** Records what is read of all blobs that are given out from now on, until `endRecording`. */
+  startRecording(recording: Recording): void {
+    this.#recordings.add(recording);
+  }
+  endRecording(recording: Recording): void {
+    this.#recordings.delete(recording);
   }
 
   /** What has been fetched, by all blobs that are shown. */
@@ -127,31 +127,67 @@ export class BlobService {
   /**
    * A blob as a file.
    * @param isWhole all of it has to be there
+   * @param recording of what is read of it, unless it has to be there as a whole anyway
    * @throws SourceError, FetchError, StoreError, FormatError
    */
-  async serve(origin: BlobOrigin, layer: ErofsLayer, isWhole: boolean): Promise<Served> {
-    const shown = await this.#inTurn(() => this.#show(origin, layer));
-    if ("release" in shown) return shown;
-    shown.uses++;
-    const { chunks, storedBytes } = shown.fetcher.counts;
-    const fetched = () => ({
-      chunks: shown.fetcher.counts.chunks - chunks,
-      storedBytes: shown.fetcher.counts.storedBytes - storedBytes,
-    });
-    const release = () => {
-      shown.uses--;
-    };
-    if (!isWhole) return { path: shown.path, isComplete: false, fetched, release };
+  async serve(origin: BlobOrigin, layer: ErofsLayer, isWhole: boolean, recording?: Recording): Promise<Served> {
+    const found = await this.#inTurn(() => this.#show(origin, layer));
+    const recordings = recording === undefined ? [...this.#recordings] : [...this.#recordings, recording];
+    if (!isWhole && recordings.length > 0) return this.#record(found, layer, recordings);
+    if ("release" in found) return found;
+    const served = this.#use(found);
+    if (!isWhole) return served;
+    const { partial } = found.fetcher;
     try {
-      await shown.fetcher.fetchAll();
-      if ((await this.#complete(shown.fetcher.partial)) === "mismatch")
+      await found.fetcher.fetchAll();
+      if ((await this.#complete(partial)) === "mismatch")
         throw new SourceError(
           "ERR_DIGEST",
           `layer ${layer.descriptor.digest}: its content does not have the digest ${layer.contentDigest} that the image names`,
         );
-      return { ...(await this.#completeOne(shown.fetcher.partial.contentHex)), fetched };
+      return { ...(await this.#holds.serve(partial.contentHex)), fetched: served.fetched };
     } finally {
-      release();
+      served.release();
+    }
+  }
+
+  /** One more use of a blob that is shown. */
+  #use(shown: Shown): Served {
+    const { fetcher, path } = shown;
+    shown.uses++;
+    const { chunks, storedBytes } = fetcher.counts;
+    return {
+      path,
+      isComplete: false,
+      fetched: () => ({
+        chunks: fetcher.counts.chunks - chunks,
+        storedBytes: fetcher.counts.storedBytes - storedBytes,
+      }),
+      prefetch: (offset, bytes) => void fetcher.prefetchRange(offset, bytes),
+      release: () => {
+        shown.uses--;
+      },
+    };
+  }
+
+  /** Shows a blob, complete or not, once more: for one client, whose reads are recorded. */
+  #record(found: Shown | Served, { contentDigest: digest }: ErofsLayer, recordings: readonly Recording[]): Served {
+    const isComplete = "release" in found;
+    const served = isComplete ? found : this.#use(found);
+    try {
+      const { shared, close } = isComplete
+        ? sharedFile(found.path)
+        : { shared: found.fetcher.partial.shared, close: () => {} };
+      const closeAll = () => {
+        close();
+        served.release();
+      };
+      const { path, index, release } = this.#recorded.show({ digest, shared, recordings, close: closeAll });
+      if (!isComplete) this.#places.set(index, found);
+      return { ...served, path, isComplete: false, release };
+    } catch (error) {
+      served.release();
+      throw error;
     }
   }
 
@@ -180,7 +216,7 @@ export class BlobService {
       const path = store.blobPath(contentHex);
       const size = statSync(path, { throwIfNoEntry: false })?.size;
       if (size !== undefined && (await store.checkBlob(fileOf(contentHex, size))) === "good")
-        return this.#held(store, contentHex);
+        return this.#holds.serveFrom(store, contentHex);
       const { env, fetch, retry } = this.#options;
       const connection = { env, stallMs: fetch.stallMs };
       const sourcesOf = (digest: ErofsLayer["descriptor"]["digest"]) =>
@@ -191,7 +227,7 @@ export class BlobService {
       if (source === undefined)
         throw new SourceError("ERR_UNSUPPORTED", `layer ${layer.descriptor.digest} has no chunk index to fetch it by`);
       const partial = await store.partials.open(source);
-      if (partial === undefined) return this.#held(store, contentHex);
+      if (partial === undefined) return this.#holds.serveFrom(store, contentHex);
       const known = this.#shown.get(partial.key);
       if (known !== undefined) {
         partial.close();
@@ -240,41 +276,9 @@ export class BlobService {
     }
   }
 
-  async #completeOne(contentHex: string): Promise<Served> {
-    const store = await Store.open(this.#options.storeRoot);
-    try {
-      return this.#held(store, contentHex);
-    } finally {
-      store.close();
-    }
-  }
-
-  #held(store: Store, contentHex: string): Served {
-    const release = this.#holds.take(store, contentHex);
-    return { path: store.blobPath(contentHex), isComplete: true, fetched: nothing, release };
-  }
-
-  /** Fetches what readers of the mount wait for. */
-  async #answerTickets(): Promise<void> {
-    while (!this.#closing.signal.aborted) {
-      const { rings } = this.#tickets;
-      for (const { ticket, blob, offset, bytes } of this.#tickets.take()) {
-        const shown = this.#places.get(blob);
-        if (shown === undefined) this.#tickets.settle(ticket, EIO);
-        else
-          shown.fetcher.ensure(offset, bytes).then(
-            () => this.#tickets.settle(ticket),
-            (error: unknown) => {
-              this.#options.log((error as Error).message);
-              this.#tickets.settle(ticket, errnoOf(error));
-            },
-          );
-      }
-      await this.#tickets.waitForRing(rings);
-    }
-  }
-
   #closeUnused(): void {
+    // These first: they use the others.
+    for (const index of this.#recorded.sweep()) this.#places.delete(index);
     for (const shown of this.#shown.values()) {
       if (shown.uses > 0 || !this.#table.remove(shown.index)) continue;
       this.#shown.delete(shown.key);
@@ -283,8 +287,6 @@ export class BlobService {
     }
   }
 }
-
-const nothing = () => ({ chunks: 0, storedBytes: 0 });
 
 function fileOf(digestHex: string, size: number): StoredFile {
   return { digestHex, size, blocks: size / BLOCK_BYTES };
@@ -299,9 +301,4 @@ function knownSource(store: Store, layer: ErofsLayer): PartialSource | undefined
     indexHex: digestHex(location.digest),
     storedEnd: location.framed ? location.start : layer.descriptor.size,
   });
-}
-
-/** What a guest's read fails with. */
-function errnoOf(error: unknown): number {
-  return error instanceof StoreError && error.code === "ERR_STORE_FULL" ? ENOSPC : EIO;
 }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { Store } from "../store/index.ts";
+import type { Served } from "./served.ts";
 
 /** Under this name prune finds what a service of this store relies on. */
 const OWNER = "blobd serve";
@@ -22,8 +23,20 @@ export class CompleteHolds {
     });
   }
 
-  /** Holds a blob under the opening of the store in which it was found. @returns gives it back @throws StoreError */
-  take(store: Store, contentHex: string): () => void {
+  /** A complete blob by its path, held until it is released. @throws StoreError */
+  async serve(contentHex: string): Promise<Served> {
+    return this.#withStore((store) => this.serveFrom(store, contentHex));
+  }
+
+  /** The same under the opening of the store in which it was found. @throws StoreError */
+  serveFrom(store: Store, contentHex: string): Served {
+    const release = this.#take(store, contentHex);
+    const path = store.blobPath(contentHex);
+    return { path, isComplete: true, fetched: () => ({ chunks: 0, storedBytes: 0 }), prefetch: () => {}, release };
+  }
+
+  /** @returns gives it back */
+  #take(store: Store, contentHex: string): () => void {
     const uses = this.#uses.get(contentHex) ?? 0;
     if (uses === 0) store.putHold(keyOf(contentHex), { owner: OWNER, layers: [], files: [contentHex] });
     this.#uses.set(contentHex, uses + 1);
@@ -41,10 +54,10 @@ export class CompleteHolds {
     }).catch(() => {}); // A hold too many goes at the next start.
   }
 
-  async #withStore(work: (store: Store) => void): Promise<void> {
+  async #withStore<T>(work: (store: Store) => T): Promise<T> {
     const store = await Store.open(this.#root);
     try {
-      work(store);
+      return work(store);
     } finally {
       store.close();
     }

@@ -4,12 +4,24 @@ import {
   type FetchedCounts,
   formatControlError,
   formatCounts,
+  formatRecording,
   formatServed,
+  formatTrace,
   MAX_CONTROL_BYTES,
   parseControlRequest,
   type ServedBlob,
 } from "../../formats/control/index.ts";
-import type { BlobService, Served } from "./blob-service.ts";
+import type { BlobService } from "./blob-service.ts";
+import { linesOf } from "./lines.ts";
+import { Recording } from "./recording.ts";
+import type { Served } from "./served.ts";
+
+/** What one client has. */
+interface Client {
+  readonly held: Served[];
+  /** Of its own blobs, or of everybody's, once it has asked for that. */
+  readonly recording: Recording;
+}
 
 /**
  * The socket of a service. Each connection asks for blobs and holds what it got for as long as it stays open: a client that
@@ -56,31 +68,44 @@ export class ControlSocket {
   async #attend(socket: Socket): Promise<void> {
     this.#connections.add(socket);
     socket.on("error", () => {}); // Its end is told by the lines' end.
-    const held: Served[] = [];
+    const client = { held: [], recording: new Recording() };
     try {
-      for await (const line of linesOf(socket)) socket.write(await this.#answer(line, socket, held));
+      for await (const line of linesOf(socket, MAX_CONTROL_BYTES))
+        socket.write(await this.#answer(line, socket, client));
     } catch (error) {
       this.#log(`a connection broke: ${(error as Error).message}`);
     } finally {
-      for (const served of held) served.release();
+      this.#release(client);
       this.#connections.delete(socket);
       socket.destroySoon();
     }
   }
 
-  /** The answer to one request; what it got is added to `held`. */
-  async #answer(line: Buffer, socket: Socket, held: Served[]): Promise<string> {
+  #release({ held, recording }: Client): void {
+    for (const served of held) served.release();
+    this.#service.endRecording(recording);
+  }
+
+  /** The answer to one request; what it got is added to the client's. */
+  async #answer(line: Buffer, socket: Socket, { held, recording }: Client): Promise<string> {
     try {
       const request = parseControlRequest(line);
       if (request === "counts") return formatCounts(sumOf(held));
-      const blobs: ServedBlob[] = [];
+      if (request === "trace") return formatTrace(recording.list());
+      if (request === "record") {
+        this.#service.startRecording(recording);
+        return formatRecording();
+      }
+      const given: Served[] = [];
       for (const { layer, isWhole } of request.blobs) {
         if (socket.destroyed) break;
-        const served = await this.#service.serve(request, layer, isWhole);
+        const own = request.isRecorded ? recording : undefined;
+        const served = await this.#service.serve(request, layer, isWhole, own);
         held.push(served);
-        blobs.push({ path: served.path, isComplete: served.isComplete });
+        given.push(served);
       }
-      return formatServed(blobs);
+      for (const { blob, offset, bytes } of request.prefetch ?? []) given[blob]?.prefetch(offset, bytes);
+      return formatServed(given.map(({ path, isComplete }): ServedBlob => ({ path, isComplete })));
     } catch (error) {
       const { code, message } = error as { code?: unknown; message: string };
       this.#log(`a request failed: ${message}`);
@@ -95,19 +120,6 @@ function sumOf(held: readonly Served[]): FetchedCounts {
     chunks: counts.reduce((sum, { chunks }) => sum + chunks, 0),
     storedBytes: counts.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
   };
-}
-
-/** The lines that come, until the connection ends. @throws Error for a line that is too long */
-async function* linesOf(socket: Socket): AsyncGenerator<Buffer, void, undefined> {
-  let rest = Buffer.alloc(0);
-  for await (const piece of socket as AsyncIterable<Buffer>) {
-    rest = Buffer.concat([rest, piece]);
-    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-      yield rest.subarray(0, end);
-      rest = rest.subarray(end + 1);
-    }
-    if (rest.length > MAX_CONTROL_BYTES) throw new Error(`a request of more than ${MAX_CONTROL_BYTES} bytes`);
-  }
 }
 
 function isAnswered(path: string): Promise<boolean> {

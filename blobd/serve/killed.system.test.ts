@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
@@ -10,27 +9,14 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { formatServeRequest, parseServed, type ServedBlob } from "../../formats/control/index.ts";
-import type { ErofsLayer } from "../../formats/oci/index.ts";
-import { makeTestBlob, startBlobServer } from "../fetch/testing.ts";
+import { layerOf, makeTestBlob, startBlobServer } from "../fetch/testing.ts";
 import { unmount } from "../sys/index.ts";
 
 // `blobd serve` as a process that is killed while it fetches, and started again.
 
 const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
 const blob = await makeTestBlob(256);
-const index = `sha256:${createHash("sha256").update(blob.source.index).digest("hex")}` as const;
-const layer: ErofsLayer = {
-  descriptor: { mediaType: "a/b", digest: blob.digest, size: blob.stored.length, urls: [], annotations: new Map() },
-  compression: "zstd",
-  contentDigest: `sha256:${blob.source.contentHex}`,
-  chunkIndex: {
-    blob: blob.digest,
-    start: blob.source.storedEnd,
-    end: blob.stored.length,
-    framed: true,
-    digest: index,
-  },
-};
+const layer = layerOf(blob);
 
 async function startBlobd(t: TestContext, root: string): Promise<ChildProcess> {
   const child = spawn(process.execPath, [MAIN, "serve", "--store", root, "--log-level", "error"], {

@@ -1,82 +1,27 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { type FileHandle, open, readdir, readFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { formatServeRequest, parseServed, type ServedBlob } from "../../formats/control/index.ts";
-import type { ErofsLayer } from "../../formats/oci/index.ts";
+import { parseServed, type ServedBlob } from "../../formats/control/index.ts";
 import type { FetchOptions } from "../fetch/index.ts";
-import { makeTestBlob, startBlobServer, type TestBlob } from "../fetch/testing.ts";
+import { layerOf, makeTestBlob } from "../fetch/testing.ts";
 import { Store } from "../store/index.ts";
-import { type Serving, startServing } from "./index.ts";
+import { startServing } from "./index.ts";
+import { startTestService } from "./testing.ts";
 
 // The service with its real mount, against a server of blobs that can be made to fail.
 
 const CHUNK = 64 << 10;
 const blob = await makeTestBlob(64, CHUNK);
 
-function layerOf({ stored, digest, source }: TestBlob): ErofsLayer {
-  const index = `sha256:${createHash("sha256").update(source.index).digest("hex")}` as const;
-  return {
-    descriptor: {
-      mediaType: "application/octet-stream+zstd",
-      digest,
-      size: stored.length,
-      urls: [],
-      annotations: new Map(),
-    },
-    compression: "zstd",
-    contentDigest: `sha256:${source.contentHex}`,
-    chunkIndex: { blob: digest, start: source.storedEnd, end: stored.length, framed: true, digest: index },
-  };
-}
-
-const QUICK = { giveUpMs: 1000, offlineGiveUpMs: 200, stallMs: 400, retryMs: 10, maxRetryMs: 50, readAheadBytes: 0 };
-
-interface Started {
-  readonly serving: Serving;
-  readonly root: string;
-  readonly server: Awaited<ReturnType<typeof startBlobServer>>;
-  /** Asks for the blob as a client; `end` gives it up. */
-  ask(isWhole?: boolean, layer?: ErofsLayer): Promise<{ served: readonly ServedBlob[]; end: () => void }>;
-}
-
-async function start(t: TestContext, fetch: Partial<FetchOptions> = {}, idleMs?: number): Promise<Started> {
-  const folder = mkdtempSync(join(tmpdir(), "serve-"));
-  const root = join(folder, "store");
-  const server = await startBlobServer(t, blob.stored);
-  const env = { HOME: "/nonexistent", XDG_RUNTIME_DIR: "/nonexistent" };
-  const options = {
-    storeRoot: root,
-    fetch: { ...QUICK, ...fetch },
-    env,
-    log: () => {},
-    ...(idleMs !== undefined && { idleMs }),
-  };
-  const serving = await startServing(options);
-  t.after(async () => {
-    await serving.stop();
-    rmSync(folder, { recursive: true, force: true });
-  });
-  const ask = async (isWhole = false, layer = layerOf(blob)) => {
-    const endpoints = [{ origin: server.origin, host: "test", prefix: "" }];
-    const socket = connect(serving.socketPath);
-    t.after(() => socket.destroy());
-    socket.write(formatServeRequest({ endpoints, repository: "a/b", blobs: [{ layer, isWhole }] }));
-    const line = await new Promise<Buffer>((resolve, reject) => {
-      socket.once("data", resolve).once("close", () => reject(new Error("no answer")));
-    });
-    const served = parseServed(line);
-    if (!Array.isArray(served)) throw Object.assign(new Error((served as { error: string }).error), served);
-    return { served, end: () => socket.destroy() };
-  };
-  return { serving, root, server, ask };
-}
+const start = (t: TestContext, fetch: Partial<FetchOptions> = {}, idleMs?: number) =>
+  startTestService(t, blob, fetch, idleMs);
 
 async function readRange(file: FileHandle, offset: number, bytes: number): Promise<void> {
   const into = Buffer.alloc(bytes);

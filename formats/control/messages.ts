@@ -6,8 +6,27 @@
  *     ← {"blobs":[{"path":"/run/…/KEY","isComplete":false}, …]}        or {"error":"…","code":"ERR_…"}
  *     → {"version":1,"counts":true}
  *     ← {"counts":{"chunks":12,"storedBytes":4194304}}                what has been fetched of these blobs, so far
+ *     → {"version":1,"record":true}                                   from now on, of the blobs that anybody is given
+ *     ← {"recording":true}
+ *     → {"version":1,"trace":true}
+ *     ← {"trace":{…}}                 what has been read of recorded blobs first: `record`'s, else those of this connection
+ *
+ * A `serve` may also have `"record":true`, and `"prefetch":["0 1048576 65536", …]`: ranges of its blobs to fetch ahead, in
+ * this order.
  */
-import { type Digest, type ErofsLayer, isDigest, JsonObject, MAX_BLOB_BYTES } from "../oci/index.ts";
+import {
+  type Digest,
+  type ErofsLayer,
+  formatPrefetchList,
+  formatPrefetchRanges,
+  isDigest,
+  JsonObject,
+  MAX_BLOB_BYTES,
+  type PrefetchList,
+  type PrefetchRange,
+  prefetchListOf,
+  prefetchRangesOf,
+} from "../oci/index.ts";
 
 export const CONTROL_VERSION = 1;
 /** Longest message, in bytes. */
@@ -35,6 +54,10 @@ export interface ServeRequest {
   readonly endpoints: readonly ControlEndpoint[];
   readonly repository: string;
   readonly blobs: readonly ControlBlob[];
+  /** To be fetched ahead, by places in `blobs`. */
+  readonly prefetch?: readonly PrefetchRange[];
+  /** What is read of them is recorded. */
+  readonly isRecorded?: boolean;
 }
 
 export interface ServedBlob {
@@ -45,7 +68,7 @@ export interface ServedBlob {
 }
 
 /** A request as a line. */
-export function formatServeRequest({ endpoints, repository, blobs }: ServeRequest): string {
+export function formatServeRequest({ endpoints, repository, blobs, prefetch = [], isRecorded }: ServeRequest): string {
   const layers = blobs.map(({ layer, isWhole }) => ({
     isWhole,
     digest: layer.descriptor.digest,
@@ -55,7 +78,14 @@ export function formatServeRequest({ endpoints, repository, blobs }: ServeReques
     contentDigest: layer.contentDigest,
     ...(layer.chunkIndex && { chunkIndex: layer.chunkIndex }),
   }));
-  return `${JSON.stringify({ version: CONTROL_VERSION, serve: { endpoints, repository, blobs: layers } })}\n`;
+  const serve = {
+    endpoints,
+    repository,
+    blobs: layers,
+    ...(prefetch.length > 0 && { prefetch: formatPrefetchRanges(prefetch) }),
+    ...(isRecorded && { record: true }),
+  };
+  return `${JSON.stringify({ version: CONTROL_VERSION, serve })}\n`;
 }
 
 /** What has been fetched of a client's blobs since it has them. */
@@ -80,13 +110,37 @@ export function parseCounts(line: Uint8Array): FetchedCounts {
   };
 }
 
+export function formatRecordRequest(): string {
+  return `${JSON.stringify({ version: CONTROL_VERSION, record: true })}\n`;
+}
+export function formatRecording(): string {
+  return `${JSON.stringify({ recording: true })}\n`;
+}
+export function formatTraceRequest(): string {
+  return `${JSON.stringify({ version: CONTROL_VERSION, trace: true })}\n`;
+}
+export function formatTrace(list: PrefetchList): string {
+  return `{"trace":${formatPrefetchList(list)}}\n`;
+}
 /** @throws DocumentError */
-export function parseControlRequest(line: Uint8Array): ServeRequest | "counts" {
+export function parseTrace(line: Uint8Array): PrefetchList {
+  return prefetchListOf(JsonObject.parse(line, "answer", MAX_CONTROL_BYTES).object("trace"));
+}
+
+/** A request without anything that it says more. */
+export type ShortRequest = (typeof SHORT_REQUESTS)[number];
+const SHORT_REQUESTS = ["counts", "record", "trace"] as const;
+
+/** @throws DocumentError */
+export function parseControlRequest(line: Uint8Array): ServeRequest | ShortRequest {
   const message = JsonObject.parse(line, "message", MAX_CONTROL_BYTES);
   message.integer("version", CONTROL_VERSION);
-  if (message.optionalBoolean("counts")) return "counts";
+  for (const request of SHORT_REQUESTS) if (message.optionalBoolean(request)) return request;
   const serve = message.object("serve");
+  const blobs = serve.objects("blobs", MAX_BLOBS).map(controlBlob);
   return {
+    prefetch: prefetchRangesOf(serve, "prefetch", blobs.length),
+    isRecorded: serve.optionalBoolean("record") ?? false,
     repository: serve.string("repository"),
     endpoints: serve.objects("endpoints", MAX_ENDPOINTS).map((endpoint) => {
       const ca = endpoint.optionalString("ca");
@@ -97,7 +151,7 @@ export function parseControlRequest(line: Uint8Array): ServeRequest | "counts" {
         ...(ca !== undefined && { ca }),
       };
     }),
-    blobs: serve.objects("blobs", MAX_BLOBS).map(controlBlob),
+    blobs,
   };
 }
 

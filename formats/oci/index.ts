@@ -41,5 +41,19 @@ export {
   OCI_MANIFEST,
 } from "./media-types.ts";
 export { formatPlatform, normalPlatform, type Platform, parsePlatform, platformFit } from "./platform.ts";
+export {
+  type FittedPrefetch,
+  fitPrefetchList,
+  formatPrefetchList,
+  formatPrefetchRanges,
+  MAX_PREFETCH_BYTES,
+  MAX_PREFETCH_RANGES,
+  PREFETCH_ANNOTATION,
+  type PrefetchList,
+  type PrefetchRange,
+  parsePrefetchList,
+  prefetchListOf,
+  prefetchRangesOf,
+} from "./prefetch.ts";
 export { DEFAULT_REGISTRY, DEFAULT_TAG, formatReference, parseReference, type Reference } from "./reference.ts";
 export { imageEntries, offeredPlatforms, selectEntry } from "./select.ts";

@@ -2,6 +2,7 @@ import { constants } from "node:os";
 import { getU53, setU53 } from "../../../formats/bytes/index.ts";
 import { Attr, Kstatfs, OpenIn, OpenReplyFlag, ReadIn } from "../../../formats/fuse/index.ts";
 import { SharedBlobReader } from "../../store/index.ts";
+import { viewMemory } from "../../sys/index.ts";
 import {
   DirentWriter,
   type FileSystem,
@@ -16,6 +17,7 @@ import {
   type Validity,
   type WantedInit,
 } from "../index.ts";
+import { AccessOrder, accessOrderBytes } from "./access-order.ts";
 import { type BlobTable, MAX_BLOBS, NAME_BYTES, ROOT_ID } from "./blob-table.ts";
 import type { Tickets } from "./tickets.ts";
 
@@ -43,6 +45,15 @@ const READAHEAD_BYTES = 128 << 10;
 /** How often parked reads are looked after, in ms. */
 const RESUME_MS = 1;
 
+/** A thread's view of a blob. */
+interface Viewed {
+  /** It is of this node: the place in the table may come to be another blob's. */
+  readonly nodeId: number;
+  readonly blob: SharedBlobReader;
+  /** When it is noted what is read. */
+  readonly order: AccessOrder | undefined;
+}
+
 /** A read that waits for data. */
 interface Waiting {
   readonly reply: ParkedReply;
@@ -64,8 +75,8 @@ interface Waiting {
 export class BlobFileSystem implements FileSystem {
   readonly #table: BlobTable;
   readonly #tickets: Tickets;
-  /** This thread's views, by place, with the node they are of. */
-  readonly #blobs = new Map<number, { readonly nodeId: number; readonly blob: SharedBlobReader }>();
+  /** This thread's views, by place. */
+  readonly #blobs = new Map<number, Viewed>();
   readonly #dirents = new DirentWriter();
   #waiting: Waiting[] = [];
 
@@ -119,7 +130,8 @@ export class BlobFileSystem implements FileSystem {
     const wanted = request.in.getUint32(IN_ARGS + ReadIn.at.size, true);
     const bytes = Math.min(wanted, request.room.bytes, Math.max(0, this.#table.size(index) - offset));
     if (bytes === 0) return 0;
-    const blob = this.#blob(index, nodeId);
+    const { blob, order } = this.#view(index, nodeId);
+    order?.note(offset, bytes);
     if (blob.isThere(offset, bytes)) return this.#readNow(request, blob, offset, bytes);
     // Larger than our read-ahead: it comes from a mapping that asked for huge pages, as VMMs do for all memory of a guest.
     // Linux then reads 4 MiB for one page that was touched. Refused, it asks again for that page alone.
@@ -204,7 +216,7 @@ export class BlobFileSystem implements FileSystem {
       return true;
     }
     this.#tickets.free(ticket);
-    const blob = this.#blob(index, nodeId);
+    const { blob } = this.#view(index, nodeId);
     if (state !== "done" || !blob.isThere(offset, bytes)) reply.finish(typeof state === "number" ? -state : -EIO);
     else
       reply.finishRead!(bytes, (address, room) => {
@@ -218,13 +230,16 @@ export class BlobFileSystem implements FileSystem {
   #orphans: number[] = [];
 
   /** This thread's view of the blob. */
-  #blob(index: number, nodeId: number): SharedBlobReader {
+  #view(index: number, nodeId: number): Viewed {
     this.#freeOrphans();
     const known = this.#blobs.get(index);
-    if (known?.nodeId === nodeId) return known.blob;
-    const blob = new SharedBlobReader(this.#table.blob(index));
-    this.#blobs.set(index, { nodeId, blob });
-    return blob;
+    if (known?.nodeId === nodeId) return known;
+    const address = this.#table.orderAddress(index);
+    const turns = address > 0 && new Int32Array(viewMemory(address, accessOrderBytes(this.#table.size(index))));
+    const order = turns ? new AccessOrder(turns, () => this.#table.nextTurn()) : undefined;
+    const viewed = { nodeId, blob: new SharedBlobReader(this.#table.blob(index)), order };
+    this.#blobs.set(index, viewed);
+    return viewed;
   }
 
   #freeOrphans(): void {

@@ -14,10 +14,12 @@ const CHUNKS = 3;
 const FD = 4;
 const DIRECT_FD = 5;
 /** Numbers of 64 bits of an entry. */
-const ENTRY_NUMBERS = 3;
+const ENTRY_NUMBERS = 4;
 const SIZE = 0;
 const STATES_ADDRESS = 1;
 const OFFSETS_ADDRESS = 2;
+/** Of the memory in which is noted what is read, or 0. */
+const ORDER_ADDRESS = 3;
 const FREE = 0;
 const SHOWN = 1;
 /** About to be taken away: nobody new may open it, who has it open reads on. */
@@ -37,19 +39,24 @@ export class BlobTable {
   readonly #numbers: Float64Array;
 
   /** @param memory of another thread's table; new without it */
-  constructor(memory = new SharedArrayBuffer(MAX_BLOBS * (ENTRY_NUMBERS * 8 + ENTRY_WORDS * 4))) {
+  constructor(memory = new SharedArrayBuffer(MAX_BLOBS * (ENTRY_NUMBERS * 8 + ENTRY_WORDS * 4) + 4)) {
     this.memory = memory;
     this.#numbers = new Float64Array(memory, 0, MAX_BLOBS * ENTRY_NUMBERS);
     this.#words = new Int32Array(memory, MAX_BLOBS * ENTRY_NUMBERS * 8);
     this.#bytes = new Uint8Array(memory, MAX_BLOBS * ENTRY_NUMBERS * 8);
   }
 
-  /** Shows a blob, which stays open until `remove` has succeeded. @returns its place, or -1 when there is no room */
-  add(name: string, blob: SharedBlob): number {
+  /**
+   * Shows a blob, which stays open until `remove` has succeeded.
+   * @param orderAddress of memory for an AccessOrder, when it is to be noted what is read
+   * @returns its place, or -1 when there is no room
+   */
+  add(name: string, blob: SharedBlob, orderAddress = 0): number {
     for (let index = 0; index < MAX_BLOBS; index++) {
       if (this.#load(index, STATE) !== FREE || this.#load(index, OPENINGS) !== 0) continue;
       this.#bytes.set(Buffer.from(name, "latin1"), this.#nameAt(index));
-      this.#numbers.set([blob.size, blob.statesAddress, blob.offsetsAddress], index * ENTRY_NUMBERS);
+      const numbers = [blob.size, blob.statesAddress, blob.offsetsAddress, orderAddress];
+      this.#numbers.set(numbers, index * ENTRY_NUMBERS);
       this.#words.set([blob.chunks, blob.fd, blob.directFd], index * ENTRY_WORDS + CHUNKS);
       Atomics.add(this.#words, index * ENTRY_WORDS + GENERATION, 1);
       Atomics.store(this.#words, index * ENTRY_WORDS + STATE, SHOWN);
@@ -94,6 +101,14 @@ export class BlobTable {
       statesAddress: this.#numbers[numbers + STATES_ADDRESS]!,
       offsetsAddress: this.#numbers[numbers + OFFSETS_ADDRESS]!,
     };
+  }
+  /** Where is noted what is read of it; 0: nowhere. */
+  orderAddress(index: number): number {
+    return this.#numbers[index * ENTRY_NUMBERS + ORDER_ADDRESS]!;
+  }
+  /** The next turn of an access that is noted, from 1 on. */
+  nextTurn(): number {
+    return Atomics.add(this.#words, MAX_BLOBS * ENTRY_WORDS, 1) + 1;
   }
   /** A view. */
   nameBytes(index: number): Uint8Array {
