@@ -4,7 +4,8 @@
  */
 import { readFileSync } from "node:fs";
 import { bytesSource } from "../../formats/bytes/index.ts";
-import { openErofs, writeErofs } from "../../formats/erofs/index.ts";
+import { openErofs } from "../../formats/erofs/index.ts";
+import { writeErofs } from "../../formats/erofs/writer/index.ts";
 import { mergeLayers } from "../../formats/tree/index.ts";
 
 /** What it prints. */

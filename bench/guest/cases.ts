@@ -2,7 +2,7 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PAGE_SIZE } from "../../blobd/sys/index.ts";
-import { openImage } from "../../builder/image/index.ts";
+import { openImage } from "../../builder/open/index.ts";
 import { type Server, startServer } from "../../builder/testkit/index.ts";
 import type { Requirement } from "../../builder/vm/index.ts";
 import type { ErofsReader } from "../../formats/erofs/index.ts";

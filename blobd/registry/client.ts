@@ -1,5 +1,5 @@
+import { SourceError } from "../../formats/oci/index.ts";
 import type { Authorization, Endpoint } from "./endpoint.ts";
-import { SourceError } from "./errors.ts";
 import { type Answer, header, type Method, send } from "./http.ts";
 import { type Connection, challengesOf, Login } from "./login.ts";
 import { PassingError } from "./retry.ts";

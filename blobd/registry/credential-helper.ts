@@ -1,8 +1,7 @@
 /** Asks a `docker-credential-NAME` program. Protocol: docker/docker-credential-helpers, README, "Development". */
 import { spawn } from "node:child_process";
-import { DocumentError, JsonObject } from "../../formats/oci/index.ts";
+import { DocumentError, JsonObject, SourceError } from "../../formats/oci/index.ts";
 import type { Credentials } from "./credentials.ts";
-import { SourceError } from "./errors.ts";
 import type { Environment } from "./settings.ts";
 
 const MAX_OUTPUT_BYTES = 1 << 20;

@@ -6,9 +6,8 @@
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { DocumentError, JsonObject } from "../../formats/oci/index.ts";
+import { DocumentError, ioError, JsonObject, SourceError } from "../../formats/oci/index.ts";
 import { askHelper } from "./credential-helper.ts";
-import { ioError, SourceError } from "./errors.ts";
 import type { Environment } from "./settings.ts";
 
 /** What is known to log in with, and where it comes from (for messages). */

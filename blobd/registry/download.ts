@@ -1,7 +1,7 @@
 /** One blob as a stream that survives what happens to long downloads. */
 import type { Digest } from "../../formats/oci/index.ts";
+import { SourceError } from "../../formats/oci/index.ts";
 import type { RegistryClient } from "./client.ts";
-import { SourceError } from "./errors.ts";
 import { type Answer, discard, header, networkError, send } from "./http.ts";
 import type { Connection } from "./login.ts";
 import { Attempts, PassingError, type RetryPolicy } from "./retry.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { SourceError } from "./errors.ts";
+import { SourceError } from "../../formats/oci/index.ts";
 import { networkError } from "./http.ts";
 import { PassingError } from "./retry.ts";
 

@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { rootCertificates } from "node:tls";
 import type { Dispatcher } from "undici";
-import { ioError, SourceError } from "./errors.ts";
+import { ioError, SourceError } from "../../formats/oci/index.ts";
 import { PassingError } from "./retry.ts";
 import type { Environment } from "./settings.ts";
 import { newAgent } from "./undici.ts";

@@ -2,10 +2,11 @@
  * Registries over HTTP: logging in, mirrors, retries, blobs down and up. The converter pulls and pushes by it, the daemon
  * fetches chunks.
  */
+
+export { ioError, SourceError, type SourceErrorCode } from "../../formats/oci/index.ts";
 export { RegistryClient, type RepositoryRequest } from "./client.ts";
 export { type BlobRequest, downloadBlob, registryOpener, urlOpener } from "./download.ts";
 export type { Authorization, Endpoint } from "./endpoint.ts";
-export { ioError, SourceError, type SourceErrorCode } from "./errors.ts";
 export { type Answer, discard, header, networkError, readBody, send } from "./http.ts";
 export type { Connection } from "./login.ts";
 export { connectionOf, type RegistryOptions } from "./options.ts";

@@ -2,11 +2,10 @@
  * Answers a registry's 401: credentials straight (Basic), or a token from the token server that the challenge names
  * (Bearer). distribution spec, auth/token and auth/oauth.
  */
-import { JsonObject } from "../../formats/oci/index.ts";
+import { JsonObject, SourceError } from "../../formats/oci/index.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
 import { type Credentials, findCredentials } from "./credentials.ts";
 import type { Authorization, Endpoint } from "./endpoint.ts";
-import { SourceError } from "./errors.ts";
 import { type Answer, type HttpRequest, header, readBody, send } from "./http.ts";
 import { parsed } from "./parsed.ts";
 import { statusError } from "./status.ts";

@@ -1,5 +1,4 @@
-import { DocumentError } from "../../formats/oci/index.ts";
-import { SourceError } from "./errors.ts";
+import { DocumentError, SourceError } from "../../formats/oci/index.ts";
 
 /** Runs a parser; what it refuses becomes a SourceError that names the image. */
 export function parsed<T>(name: string, parse: () => T): T {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { SourceError } from "../../formats/oci/index.ts";
 import { parseChallenges } from "./challenge.ts";
 import { fromAuths, parseAuthFile } from "./credentials.ts";
-import { SourceError } from "./errors.ts";
 import { endpointsOf, parseSettings } from "./settings.ts";
 
 const RUNS = { seed: 20261124, numRuns: 3000 };

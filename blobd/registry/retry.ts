@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { SourceError, type SourceErrorCode } from "./errors.ts";
+import { SourceError, type SourceErrorCode } from "../../formats/oci/index.ts";
 
 /** How often and how patiently a request is tried again. */
 export interface RetryPolicy {

@@ -17,9 +17,8 @@
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { DocumentError, JsonObject } from "../../formats/oci/index.ts";
+import { DocumentError, ioError, JsonObject, SourceError } from "../../formats/oci/index.ts";
 import type { Endpoint } from "./endpoint.ts";
-import { ioError, SourceError } from "./errors.ts";
 
 /** Environment variables, as in process.env. */
 export type Environment = Readonly<Record<string, string | undefined>>;

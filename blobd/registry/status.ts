@@ -1,6 +1,5 @@
 /** What an HTTP status means for the one who asked. */
-import { DocumentError, JsonObject } from "../../formats/oci/index.ts";
-import { SourceError } from "./errors.ts";
+import { DocumentError, JsonObject, SourceError } from "../../formats/oci/index.ts";
 import { type Answer, header, readBody } from "./http.ts";
 import { PassingError, retryAfterMs } from "./retry.ts";
 

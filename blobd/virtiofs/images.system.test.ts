@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { writeErofs } from "../../formats/erofs/index.ts";
+import { writeErofs } from "../../formats/erofs/writer/index.ts";
 import * as fuse from "../../formats/fuse/index.ts";
 import { type BlobRef, type Extent, HOLE, Inode, S_IFDIR, S_IFREG } from "../../formats/tree/index.ts";
 import { RANGE_BYTES } from "../fuse/index.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { PassThrough } from "node:stream";
-import { openImage } from "../image/index.ts";
+import { openImage } from "../open/index.ts";
 import {
   defaultCacheDir,
   findAccelerator,

@@ -3,14 +3,8 @@ import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { type ImageRecord, type LayerRecord, recordKey, Store } from "../../blobd/store/index.ts";
 import type { LayerOptions } from "../layer/index.ts";
-import {
-  formatSource,
-  type LayerInfo,
-  type ResolvedImage,
-  releaseImage,
-  resolveImage,
-  type SourceSpec,
-} from "../sources/index.ts";
+import { formatSource, type SourceSpec } from "../names/index.ts";
+import { type LayerInfo, type ResolvedImage, releaseImage, resolveImage } from "../sources/index.ts";
 import { findLayer, type LayerJob, type StoredLayer } from "./layer-job.ts";
 import { convertLayers, type PoolObserver } from "./layer-pool.ts";
 import { LayerTrees, mergeImage } from "./merge-image.ts";

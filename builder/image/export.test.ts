@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:f
 import { join } from "node:path";
 import { before, test } from "node:test";
 import type { ImageRecord } from "../../blobd/store/index.ts";
-import { parseSource } from "../sources/index.ts";
+import { parseSource } from "../names/index.ts";
 import { describeImage, EDGE_TAG, tempDir, writeEdgeImage } from "../testkit/index.ts";
 import { convertImage } from "./convert.ts";
 import { ExportError, exportDirectory, exportSingle } from "./export.ts";

@@ -7,8 +7,8 @@ import { getSystemErrorMap } from "node:util";
 import { type ImageRecord, Store } from "../../blobd/store/index.ts";
 import { makeFolders } from "../../blobd/sys/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import { EXPORT_META } from "../open/index.ts";
 import { flatImage } from "./merge-image.ts";
-import { EXPORT_META } from "./open-image.ts";
 
 /** A file or folder that cannot be written. */
 export class ExportError extends Error {

@@ -2,8 +2,8 @@
 import { open } from "node:fs/promises";
 import { type BlobWriter, type ImageRecord, recordKey, Store } from "../../blobd/store/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import { ImageError } from "../open/index.ts";
 import { flatImage } from "./merge-image.ts";
-import { ImageError } from "./open-image.ts";
 
 /** Read at once, in bytes: 2 MiB, the unit in which blobs are aligned and a hole may end. */
 const UNIT_BYTES = 2_097_152;

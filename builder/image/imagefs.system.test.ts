@@ -19,7 +19,7 @@ import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { findFuseMount } from "../../blobd/fuse/device/index.ts";
 import { unmount } from "../../blobd/sys/index.ts";
-import { parseSource } from "../sources/index.ts";
+import { parseSource } from "../names/index.ts";
 import {
   buildTar,
   compareTrees,

@@ -1,17 +1,8 @@
-/** Whole images: conversion into the store, export from it, and opening what was made. */
+/** Whole images are made here: conversion into the store, and export from it. `builder/open` opens them. */
 export { type ConvertOptions, type ConvertResult, convertImage } from "./convert.ts";
 export { ExportError, exportDirectory, exportSingle } from "./export.ts";
-export { type FileSource, openFileSource } from "./file-source.ts";
 export { flattenImage } from "./flat.ts";
 export { LayerError } from "./layer-converter.ts";
 export { type PlainError, plainError } from "./layer-messages.ts";
 export { LayerTrees, type MergedImage, MergeError, mergeImage } from "./merge-image.ts";
-export {
-  ImageError,
-  type ImageFiles,
-  type OpenedImage,
-  type OpenImageOptions,
-  openFiles,
-  openImage,
-} from "./open-image.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";

@@ -1,7 +1,8 @@
 import { getHeapStatistics } from "node:v8";
 import { type LayerRecord, type Store, type StoredFile, storedFileOf } from "../../blobd/store/index.ts";
 import { bytesSource } from "../../formats/bytes/index.ts";
-import { type ErofsImage, openErofs, writeErofs } from "../../formats/erofs/index.ts";
+import { openErofs } from "../../formats/erofs/index.ts";
+import { type ErofsImage, writeErofs } from "../../formats/erofs/writer/index.ts";
 import { mergeLayers, type Tree } from "../../formats/tree/index.ts";
 
 /** The layers are fine, their merge would take more memory than Node.js may use. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
-import { parseSource } from "../sources/index.ts";
+import { parseSource } from "../names/index.ts";
 import {
   buildTar,
   compareTrees,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
-import { parseSource } from "../sources/index.ts";
+import { parseSource } from "../names/index.ts";
 import { EDGE_TAG, tempDir, writeEdgeImage } from "../testkit/index.ts";
 import { convertImage, LayerError } from "./index.ts";
 

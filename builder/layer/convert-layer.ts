@@ -7,7 +7,7 @@ import {
   storedFileOf,
 } from "../../blobd/store/index.ts";
 import { FormatError } from "../../formats/bytes/index.ts";
-import { writeErofs } from "../../formats/erofs/index.ts";
+import { writeErofs } from "../../formats/erofs/writer/index.ts";
 import { type EntrySink, type TarEntry, TarReader } from "../../formats/tar/index.ts";
 import { S_IFREG, type Tree } from "../../formats/tree/index.ts";
 import { type Compression, decompress } from "../decompress/index.ts";

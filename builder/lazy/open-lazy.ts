@@ -3,8 +3,9 @@ import { type RetryPolicy, SourceError } from "../../blobd/registry/index.ts";
 import { Store } from "../../blobd/store/index.ts";
 import { erofsImageLayers, isErofsManifest } from "../../formats/oci/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
-import { type ImageFiles, type OpenedImage, openFiles } from "../image/index.ts";
-import { formatSource, type RegistrySpec, resolvePushed, type SourceSpec } from "../sources/index.ts";
+import { formatSource, type RegistrySpec, type SourceSpec } from "../names/index.ts";
+import { type ImageFiles, type OpenedImage, openFiles } from "../open/index.ts";
+import { resolvePushed } from "../sources/index.ts";
 import { type Lease, leaseBlobs } from "./daemon.ts";
 
 export interface LazyOptions {

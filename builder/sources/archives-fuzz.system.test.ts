@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { Random } from "../../formats/bytes/testing.ts";
+import { parseSource } from "../names/index.ts";
 import { buildTar, run, tempDir, writeOciLayout } from "../testkit/index.ts";
-import { openLayer, parseSource, releaseImage, resolveImage, SourceError } from "./index.ts";
+import { openLayer, releaseImage, resolveImage, SourceError } from "./index.ts";
 
 const SEED = 20261125;
 const RUNS = 500;

@@ -5,8 +5,9 @@ import { test } from "node:test";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { sha256 } from "../../blobd/registry/index.ts";
 import { digestHex } from "../../formats/oci/index.ts";
+import { parseSource, type SourceSpec } from "../names/index.ts";
 import { buildTar, type TarEntry, tempDir, writeOciLayout } from "../testkit/index.ts";
-import { openLayer, parseSource, releaseImage, resolveImage, type SourceSpec } from "./index.ts";
+import { openLayer, releaseImage, resolveImage } from "./index.ts";
 import type { ReadOptions } from "./options.ts";
 
 const dir = tempDir();

@@ -1,7 +1,7 @@
 /** What is known of an image once it is found: plain data, sent to worker threads as it is. */
 import type { Authorization, Endpoint } from "../../blobd/registry/index.ts";
 import type { Compression, Digest, ImageConfig, Platform } from "../../formats/oci/index.ts";
-import type { SourceSpec } from "./spec.ts";
+import type { SourceSpec } from "../names/index.ts";
 
 /** One layer, as its source stores it. Plain data. */
 export interface LayerInfo {

@@ -12,12 +12,4 @@ export { type LayerOrigin, openLayer } from "./open.ts";
 export type { ReadOptions } from "./options.ts";
 export { type PushedImage, resolvePushed } from "./registry-image.ts";
 export { releaseImage, resolveImage } from "./resolve.ts";
-export {
-  formatSource,
-  hostPlatform,
-  parseSource,
-  type RegistrySpec,
-  type SourceOptions,
-  type SourceSpec,
-} from "./spec.ts";
 export { type WalkOptions, walkDirectory } from "./walk.ts";

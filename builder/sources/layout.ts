@@ -13,9 +13,9 @@ import {
   MAX_MANIFEST_BYTES,
   parseManifest,
 } from "../../formats/oci/index.ts";
+import { formatSource, type LayoutImage, type SourceSpec } from "../names/index.ts";
 import type { ArchiveIndex } from "./archive-index.ts";
 import type { DocumentStore } from "./documents.ts";
-import { formatSource, type LayoutImage, type SourceSpec } from "./spec.ts";
 
 /** Small files of a layout, by path from its root. */
 export type LayoutReader = (path: string, limit: number) => Promise<Uint8Array>;

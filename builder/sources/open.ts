@@ -2,12 +2,12 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Expected, ioError, SourceError, StreamCheck, wrongLength } from "../../blobd/registry/index.ts";
 import type { Digest } from "../../formats/oci/index.ts";
+import { formatSource } from "../names/index.ts";
 import { readFileRange } from "./file-range.ts";
 import type { LayerInfo, ResolvedImage } from "./image.ts";
 import { blobPath } from "./layout.ts";
 import { type ReadOptions, registryOptions } from "./options.ts";
 import { openRegistryLayer } from "./registry-image.ts";
-import { formatSource } from "./spec.ts";
 import { openTarFile } from "./tar-file.ts";
 
 /** What a worker thread needs of an image to read its layers: plain data. */

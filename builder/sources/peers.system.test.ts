@@ -9,15 +9,9 @@ import { Worker } from "node:worker_threads";
 import { sha256 } from "../../blobd/registry/index.ts";
 import { type Fault, fakeImage, startFakeRegistry } from "../../blobd/registry/testing.ts";
 import { type EntrySink, type TarEntry, TarReader } from "../../formats/tar/index.ts";
+import { parseSource, type SourceOptions } from "../names/index.ts";
 import { EDGE_TAG, pushImage, run, startServer, tempDir, unpackWithUmoci, writeEdgeImage } from "../testkit/index.ts";
-import {
-  openLayer,
-  parseSource,
-  type ResolvedImage,
-  resolveImage,
-  type SourceOptions,
-  walkDirectory,
-} from "./index.ts";
+import { openLayer, type ResolvedImage, resolveImage, walkDirectory } from "./index.ts";
 import type { ReadOptions } from "./options.ts";
 
 const dir = tempDir();
@@ -155,10 +149,10 @@ test("docker-registry over TLS: refused with a stranger's certificate, read with
     message: /NODE_EXTRA_CA_CERTS/,
   });
   await readAll(`${host}/app:1`, {}, withSettings({ [host]: { ca: certificate, plainHttp: false } }));
-  const script = `const { parseSource, resolveImage } = await import(process.argv[1]);
-    console.log((await resolveImage(parseSource(process.argv[2], { plainHttp: false }))).layers.length);`;
-  const door = new URL("./index.js", import.meta.url).href;
-  const args = ["--input-type=module", "-e", script, door, `${host}/app:1`];
+  const script = `const [{ resolveImage }, { parseSource }] = await Promise.all(process.argv.slice(2).map((door) => import(door)));
+    console.log((await resolveImage(parseSource(process.argv[1], { plainHttp: false }))).layers.length);`;
+  const doors = ["./index.js", "../names/index.js"].map((door) => new URL(door, import.meta.url).href);
+  const args = ["--input-type=module", "-e", script, `${host}/app:1`, ...doors];
   const { stdout } = await run(process.execPath, args, { env: { NODE_EXTRA_CA_CERTS: certificate, HOME: env.HOME } });
   assert.equal(stdout, "3\n");
 });

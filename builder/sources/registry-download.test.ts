@@ -8,7 +8,8 @@ import {
   startFakeRegistry,
   testOptions,
 } from "../../blobd/registry/testing.ts";
-import { openLayer, parseSource, resolveImage } from "./index.ts";
+import { parseSource } from "../names/index.ts";
+import { openLayer, resolveImage } from "./index.ts";
 import type { ReadOptions } from "./options.ts";
 
 const LAYER = randomBytes(300_000);

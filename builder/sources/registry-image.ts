@@ -25,10 +25,10 @@ import {
   MAX_MANIFEST_BYTES,
   parseManifest,
 } from "../../formats/oci/index.ts";
+import type { RegistrySpec } from "../names/index.ts";
 import { type DocumentStore, type ImageDocuments, readDocuments } from "./documents.ts";
 import type { RegistryAccess } from "./image.ts";
 import { type ReadOptions, registryOptions } from "./options.ts";
-import type { RegistrySpec } from "./spec.ts";
 
 /** An image as its documents have it, and how its layers are reached. */
 export interface PushedImage {

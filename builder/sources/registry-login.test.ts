@@ -5,8 +5,9 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { type FakeRegistry, fakeImage, startFakeRegistry, testOptions } from "../../blobd/registry/testing.ts";
+import { parseSource } from "../names/index.ts";
 import { tempDir } from "../testkit/index.ts";
-import { openLayer, parseSource, resolveImage } from "./index.ts";
+import { openLayer, resolveImage } from "./index.ts";
 import type { ReadOptions } from "./options.ts";
 
 const LAYER = Buffer.from("layer".repeat(10_000));

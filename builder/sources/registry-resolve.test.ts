@@ -7,8 +7,9 @@ import { test } from "node:test";
 import { sha256 } from "../../blobd/registry/index.ts";
 import { type FakeRegistry, fakeImage, startFakeRegistry, testOptions } from "../../blobd/registry/testing.ts";
 import { DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, parsePlatform } from "../../formats/oci/index.ts";
+import { parseSource, type SourceOptions } from "../names/index.ts";
 import { tempDir } from "../testkit/index.ts";
-import { openLayer, parseSource, resolveImage, type SourceOptions } from "./index.ts";
+import { openLayer, resolveImage } from "./index.ts";
 import type { ReadOptions } from "./options.ts";
 
 const LAYER = Buffer.from("a layer");

@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { ioError, SourceError } from "../../blobd/registry/index.ts";
+import { formatSource, type SourceSpec } from "../names/index.ts";
 import { ArchiveIndex } from "./archive-index.ts";
 import { readDockerArchive } from "./docker-archive.ts";
 import { type ImageDocuments, layersOf, readDocuments } from "./documents.ts";
@@ -7,7 +8,6 @@ import type { LayerAccess, LayerInfo, Member, ResolvedImage } from "./image.ts";
 import { archiveReader, blobPath, directoryReader, layoutStore } from "./layout.ts";
 import { type ReadOptions, registryOptions } from "./options.ts";
 import { resolveRegistry } from "./registry-image.ts";
-import { formatSource, type SourceSpec } from "./spec.ts";
 import { plainArchive, releaseArchive } from "./spool.ts";
 import { describeTarFile, emptyConfig } from "./tar-file.ts";
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type ByteSource, type ByteString, escapeBytes, toBytes } from "../../formats/bytes/index.ts";
 import { type ErofsInode, type ErofsReader, openErofs, readFileRange } from "../../formats/erofs/index.ts";
 import { S_IFBLK, S_IFCHR, S_IFLNK, S_IFREG } from "../../formats/tree/index.ts";
-import { openFileSource } from "../image/index.ts";
+import { openFileSource } from "../open/index.ts";
 import type { TreeDescription } from "./describe.ts";
 
 /**

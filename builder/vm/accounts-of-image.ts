@@ -1,7 +1,7 @@
 import { fromText } from "../../formats/bytes/index.ts";
 import { PathError, readFileRange } from "../../formats/erofs/index.ts";
 import { S_IFREG } from "../../formats/tree/index.ts";
-import type { OpenedImage } from "../image/index.ts";
+import type { OpenedImage } from "../open/index.ts";
 import { VmError } from "./errors.ts";
 import type { Accounts } from "./guest/index.ts";
 

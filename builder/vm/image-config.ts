@@ -1,5 +1,5 @@
 import { type ExecutionConfig, formatPlatform, parseImageConfig } from "../../formats/oci/index.ts";
-import type { OpenedImage } from "../image/index.ts";
+import type { OpenedImage } from "../open/index.ts";
 import { VmError } from "./errors.ts";
 
 /** An image that lies in files of its own comes without a config: root in `/`, no command. */

@@ -4,7 +4,7 @@ import { constants, createReadStream, statSync } from "node:fs";
 import { copyFile, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
-import type { OpenedImage } from "../image/index.ts";
+import type { OpenedImage } from "../open/index.ts";
 import { VmError } from "./errors.ts";
 import type { PmemDevice } from "./vmm/index.ts";
 

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { OpenedImage } from "../image/index.ts";
+import type { OpenedImage } from "../open/index.ts";
 import { accountsOf } from "./accounts-of-image.ts";
 import { VmError } from "./errors.ts";
 import {

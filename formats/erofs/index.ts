@@ -1,13 +1,7 @@
-/** EROFS images as bytes: on-disk declarations, checksum, checker, reader, writer. */
-export {
-  type CheckOptions,
-  type CheckProblem,
-  type CheckResult,
-  checkErofs,
-  type DeviceStats,
-  type ImageStats,
-  imageStats,
-} from "./check/index.ts";
+/**
+ * EROFS images as bytes: on-disk declarations, checksum, reader. `check` and `writer` are rooms of their own, with their own
+ * doors: what opens an image needs neither, and loads neither.
+ */
 export { crc32c, superBlockChecksum } from "./crc32c.ts";
 export * from "./format.ts";
 export {
@@ -32,11 +26,3 @@ export {
   readFileRange,
   type Superblock,
 } from "./reader/index.ts";
-export {
-  type ErofsImage,
-  ErofsWriteError,
-  type ErofsWriteErrorCode,
-  isMisreadAfter,
-  type WriteOptions,
-  writeErofs,
-} from "./writer/index.ts";

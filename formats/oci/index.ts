@@ -57,3 +57,4 @@ export {
 } from "./prefetch.ts";
 export { DEFAULT_REGISTRY, DEFAULT_TAG, formatReference, parseReference, type Reference } from "./reference.ts";
 export { imageEntries, offeredPlatforms, selectEntry } from "./select.ts";
+export { ioError, SourceError, type SourceErrorCode } from "./source-error.ts";

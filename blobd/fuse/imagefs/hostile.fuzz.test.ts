@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Random } from "../../../formats/bytes/testing.ts";
-import { writeErofs } from "../../../formats/erofs/index.ts";
+import { writeErofs } from "../../../formats/erofs/writer/index.ts";
 import { EntryOut, Opcode, ReadIn } from "../../../formats/fuse/index.ts";
 import { type BlobRef, Inode, S_IFDIR, S_IFLNK, S_IFREG } from "../../../formats/tree/index.ts";
 import { type DaxWindow, type MappingPieces, RANGE_BYTES } from "../index.ts";

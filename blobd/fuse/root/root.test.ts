@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { Random } from "../../../formats/bytes/testing.ts";
-import { writeErofs } from "../../../formats/erofs/index.ts";
+import { writeErofs } from "../../../formats/erofs/writer/index.ts";
 import * as fuse from "../../../formats/fuse/index.ts";
 import { Inode, S_IFDIR, S_IFREG } from "../../../formats/tree/index.ts";
 import { SESSION_WORDS } from "../index.ts";

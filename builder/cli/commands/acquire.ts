@@ -1,22 +1,23 @@
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
-import { convertImage, flattenImage, ImageError, type OpenedImage, openImage } from "../../image/index.ts";
-import { parseSource } from "../../sources/index.ts";
+import { ImageError, type OpenedImage, openImage } from "../../open/index.ts";
 import { warn } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { createProgress } from "../ui/progress.ts";
-import { parsePlatformOption } from "./convert.ts";
+import { type SourceCommandOptions, sourceOf } from "./source.ts";
 
 /** Options of commands that convert an image when it is not there. */
-export interface AcquireOptions {
+export interface AcquireOptions extends SourceCommandOptions {
   readonly store?: string;
-  readonly platform?: string;
-  readonly plainHttp?: boolean;
   /** Ask the source even when an image of this name is in the store. */
   readonly pull?: boolean;
   readonly quiet?: boolean;
   /** Use a pushed image before it is here: its blobs come as they are read. */
   readonly lazy?: boolean;
 }
+
+/*
+ * What makes or fetches an image is loaded when that is done: a guest of an image that is here starts sooner without.
+ */
 
 /** Opens what `target` names (a file, a folder, an image in the store), or converts it first. */
 export async function openOrConvert(target: string, options: AcquireOptions): Promise<OpenedImage> {
@@ -29,14 +30,11 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
       if (!(error instanceof ImageError) || error.code !== "ERR_NO_IMAGE") throw error;
     }
   }
-  const platform = parsePlatformOption(options.platform);
-  const spec = parseSource(target, {
-    ...(options.plainHttp && { plainHttp: true }),
-    ...(platform !== undefined && { platform }),
-  });
+  const spec = sourceOf(target, options);
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
   const interrupt = onInterrupt();
   try {
+    const { convertImage } = await import("../../image/index.ts");
     const { key } = await convertImage(spec, {
       storeRoot,
       layer: { inlineTails: false },
@@ -53,14 +51,9 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
 
 /** The blobs stay with this process: its end is the end of their lease. */
 async function openLazily(target: string, storeRoot: string, options: AcquireOptions): Promise<OpenedImage> {
-  const platform = parsePlatformOption(options.platform);
-  const spec = parseSource(target, {
-    ...(options.plainHttp && { plainHttp: true }),
-    ...(platform !== undefined && { platform }),
-  });
+  const spec = sourceOf(target, options);
   const interrupt = onInterrupt();
   try {
-    // Loaded when it is used: an image that is here starts sooner without it.
     const { openLazy } = await import("../../lazy/index.ts");
     return (await openLazy(spec, { storeRoot, signal: interrupt.signal })).image;
   } finally {
@@ -93,6 +86,7 @@ export async function fitToDevices(
         `the image has ${parts} files, ${vmm} guests take ${limit} as devices: it becomes one flat file, whose memory ` +
           "is not shared with guests of other images",
       );
+    const { flattenImage } = await import("../../image/index.ts");
     return await openImage(await flattenImage(storeRoot, image.stored.key, interrupt.signal), { storeRoot });
   } finally {
     interrupt.dispose();

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { checkErofs } from "../../../formats/erofs/index.ts";
-import type { OpenedImage } from "../../image/index.ts";
+import { checkErofs } from "../../../formats/erofs/check/index.ts";
+import type { OpenedImage } from "../../open/index.ts";
 import { CheckFailed } from "../exit.ts";
 import { writeLines } from "../ui/output.ts";
 import { formatBytes } from "../ui/units.ts";

@@ -1,36 +1,28 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
-import { FormatError } from "../../../formats/bytes/index.ts";
-import { type Platform, parsePlatform } from "../../../formats/oci/index.ts";
 import { type ConvertResult, convertImage, exportDirectory, exportSingle } from "../../image/index.ts";
-import { parseSource } from "../../sources/index.ts";
 import { UsageError } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { writeLines, writeOut } from "../ui/output.ts";
 import { createProgress } from "../ui/progress.ts";
 import { formatBytes, formatSeconds, parseBytes, shortDigest } from "../ui/units.ts";
+import { type SourceCommandOptions, sourceOf } from "./source.ts";
 
-export interface ConvertCommandOptions {
+export interface ConvertCommandOptions extends SourceCommandOptions {
   readonly output?: string;
   readonly single?: string;
-  readonly platform?: string;
   readonly jobs?: string;
   readonly threads?: string;
   readonly inlineTails?: boolean;
   readonly maxLayerSize?: string;
-  readonly plainHttp?: boolean;
   readonly quiet?: boolean;
   readonly json?: boolean;
   readonly store?: string;
 }
 
 export async function run(ref: string, options: ConvertCommandOptions): Promise<void> {
-  const platform = parsePlatformOption(options.platform);
-  const spec = parseSource(ref, {
-    ...(options.plainHttp && { plainHttp: true }),
-    ...(platform !== undefined && { platform }),
-  });
+  const spec = sourceOf(ref, options);
   const storeRoot = options.store ?? defaultStoreRoot();
   const convertOptions = {
     storeRoot,
@@ -55,14 +47,6 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
   } finally {
     progress.stop();
     interrupt.dispose();
-  }
-}
-
-export function parsePlatformOption(text: string | undefined): Platform | undefined {
-  try {
-    return text === undefined ? undefined : parsePlatform(text);
-  } catch (error) {
-    throw error instanceof FormatError ? new UsageError(`--platform: ${error.detail}`) : error;
   }
 }
 

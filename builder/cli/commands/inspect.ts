@@ -1,5 +1,6 @@
-import { type ErofsReader, imageStats } from "../../../formats/erofs/index.ts";
-import type { OpenedImage } from "../../image/index.ts";
+import { imageStats } from "../../../formats/erofs/check/index.ts";
+import type { ErofsReader } from "../../../formats/erofs/index.ts";
+import type { OpenedImage } from "../../open/index.ts";
 import { table, writeLines } from "../ui/output.ts";
 import { formatBytes, shortDigest } from "../ui/units.ts";
 import { type ImageOptions, withImage } from "./open.ts";

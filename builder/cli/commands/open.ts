@@ -1,5 +1,5 @@
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
-import { type OpenedImage, openImage } from "../../image/index.ts";
+import { type OpenedImage, openImage } from "../../open/index.ts";
 import { warn } from "../exit.ts";
 
 /** Options that say where an image's parts are. */

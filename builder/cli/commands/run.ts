@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { fstatSync, rmSync } from "node:fs";
 import { constants } from "node:os";
-import type { OpenedImage } from "../../image/index.ts";
+import type { OpenedImage } from "../../open/index.ts";
 import {
   type Accelerator,
   type Attachment,

@@ -2,8 +2,8 @@
 import { hasLibzstd } from "../../../blobd/sys/index.ts";
 import { parsePlatform, parseReference } from "../../../formats/oci/index.ts";
 import { type ConvertResult, convertImage } from "../../image/index.ts";
+import { parseSource } from "../../names/index.ts";
 import { pushImage } from "../../push/index.ts";
-import { parseSource } from "../../sources/index.ts";
 import type { ConversionMessage, ConversionRequest } from "../child-messages.ts";
 import { digestOfTag } from "../registry/index.ts";
 import { conversionProgress, pushProgress, type Tell } from "./progress.ts";

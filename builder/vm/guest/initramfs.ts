@@ -17,7 +17,6 @@ import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { type CpioEntry, writeCpio } from "../../../formats/cpio/index.ts";
 import { S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from "../../../formats/tree/index.ts";
-import { decompress } from "../../decompress/index.ts";
 import { VmError } from "../errors.ts";
 import { type GuestKernel, moduleName } from "../kernel/index.ts";
 import { bootProgram, modulePath, SUPERVISE_PATH } from "./boot-program.ts";
@@ -115,6 +114,8 @@ async function unpackModule(file: string, bytes: Buffer, busyboxPath: string): P
 }
 
 async function unzstd(bytes: Buffer): Promise<Uint8Array> {
+  // Needed once for a kernel, so not loaded with every guest.
+  const { decompress } = await import("../../decompress/index.ts");
   const pieces: Buffer[] = [];
   // Pieces are valid only until the next one.
   for await (const piece of decompress(oneChunk(bytes), "zstd", { maxOutputBytes: MAX_MODULE_BYTES }))

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { parseSource, SourceError } from "./index.ts";
+import { SourceError } from "../../formats/oci/index.ts";
+import { parseSource } from "./index.ts";
 
 const RUNS = { seed: 20261124, numRuns: 3000 };
 

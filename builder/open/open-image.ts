@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { type FoundImage, type ImageRecord, type LayerRecord, Store } from "../../blobd/store/index.ts";
 import { FormatError } from "../../formats/bytes/index.ts";
 import { type ErofsReader, openErofs } from "../../formats/erofs/index.ts";
-import { formatSource, parseSource } from "../sources/index.ts";
+import { formatSource, parseSource } from "../names/index.ts";
 import { type FileSource, openFileSource } from "./file-source.ts";
 
 /** Where an exported image keeps its metadata. */

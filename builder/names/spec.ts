@@ -1,4 +1,3 @@
-import { SourceError } from "../../blobd/registry/index.ts";
 import { FormatError } from "../../formats/bytes/index.ts";
 import {
   type Digest,
@@ -8,6 +7,7 @@ import {
   parsePlatform,
   parseReference,
   type Reference,
+  SourceError,
 } from "../../formats/oci/index.ts";
 
 /** Where an image is and how to reach it. Plain data: it can be sent to a worker thread. */

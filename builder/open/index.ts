@@ -1,0 +1,14 @@
+/**
+ * Images that are there: by file, by export folder, or by name in the store. A room of its own, so that what only opens an
+ * image (`erofsify run` counts milliseconds) does not load what makes one.
+ */
+export { type FileSource, openFileSource } from "./file-source.ts";
+export {
+  EXPORT_META,
+  ImageError,
+  type ImageFiles,
+  type OpenedImage,
+  type OpenImageOptions,
+  openFiles,
+  openImage,
+} from "./open-image.ts";
