@@ -106,7 +106,7 @@ const folder = mkdtempSync(join(process.argv[2] ?? tmpdir(), "store-bench-"));
 const pool = new BufferPool();
 const start = (hash: Sha256): BlobWriter => {
   const file = BlobFile.create(join(folder, "blob"), true);
-  return new BlobWriter(file, new Segments(file, pool, hash), Number.MAX_SAFE_INTEGER, DROP);
+  return new BlobWriter(file, new Segments(file, pool, undefined, hash), Number.MAX_SAFE_INTEGER, DROP);
 };
 try {
   const target = Buffer.alloc(SEGMENT_BYTES);

@@ -1,8 +1,10 @@
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import type { VerityRoot } from "../../formats/verity/index.ts";
 import type { BlobFile } from "./blob-file.ts";
 import { SEGMENT_BYTES } from "./buffer-pool.ts";
 import { StoreError } from "./errors.ts";
 import type { Segment, Segments } from "./segments.ts";
+import type { VerityLeaves } from "./verity-leaves.ts";
 
 /**
  * Writes one blob in order while its sha256 is taken, and can take back what it wrote last.
@@ -24,6 +26,7 @@ export class BlobWriter {
   readonly #segments: Segments;
   readonly #maxBytes: number;
   readonly #commit: Commit;
+  readonly #leaves: VerityLeaves | undefined;
   /** The segment that holds `position - 1`. At the start and after a rewind to `floor` that is none (NO_SEGMENT). */
   #current: Segment = NO_SEGMENT;
   #currentIndex = -1;
@@ -33,11 +36,12 @@ export class BlobWriter {
   readonly #scratch: [Uint8Array, Uint8Array] = [NO_SEGMENT.bytes, NO_SEGMENT.bytes];
 
   /** Made by `Store.createBlob`. */
-  constructor(file: BlobFile, segments: Segments, maxBytes: number, commit: Commit) {
+  constructor(file: BlobFile, segments: Segments, maxBytes: number, commit: Commit, leaves?: VerityLeaves) {
     this.#file = file;
     this.#segments = segments;
     this.#maxBytes = maxBytes;
     this.#commit = commit;
+    this.#leaves = leaves;
   }
 
   /** Where the next byte goes, in bytes from the start of the blob. */
@@ -149,7 +153,7 @@ export class BlobWriter {
   }
 
   /**
-   * Completes the blob: pads it, waits for the disk, and puts it into the store under its digest (if it is there
+   * Completes the blob: puts its hash tree behind it if there is to be one, pads it, waits for the disk, and puts it into the store under its digest (if it is there
    * already, ours is dropped). Undefined when nothing was written: there is no empty blob.
    * @throws StoreError; the blob is then aborted
    */
@@ -160,6 +164,7 @@ export class BlobWriter {
         return undefined;
       }
       const dataBlocks = this.begin(BLOCK_SIZE);
+      const verity = this.#leaves && (await this.#appendTree(this.#leaves, dataBlocks));
       this.begin(SEGMENT_BYTES);
       this.#state = "finishing";
       const segments = this.#segments;
@@ -172,11 +177,18 @@ export class BlobWriter {
       await this.#commit.done(this.#file, digestHex, size);
       this.#state = "closed";
       segments.free();
-      return { digestHex, size, blocks: size / BLOCK_SIZE, dataBlocks };
+      return { digestHex, size, blocks: size / BLOCK_SIZE, dataBlocks, ...(verity && { verity }) };
     } catch (error) {
       await this.abort();
       throw error;
     }
+  }
+
+  async #appendTree(leaves: VerityLeaves, dataBlocks: number): Promise<VerityRoot> {
+    await this.#segments.digestRest(leaves, this.#currentIndex, this.#at);
+    const { rootHex, pieces } = leaves.close(dataBlocks);
+    for (const piece of pieces) if (this.write(piece)) await this.drain();
+    return { dataBlocks, rootHex };
   }
 
   /** Gives the blob up and removes its file. Fine to call at any time, also twice or after `finish`. */
@@ -244,8 +256,10 @@ export interface FinishedBlob {
   readonly size: number;
   /** The same in 4 KiB blocks: the size of its slot in a device table. */
   readonly blocks: number;
-  /** How many of the blocks lie before the padding; holes between files are among them. */
+  /** How many of the blocks lie before hash tree and padding; holes between files are among them. */
   readonly dataBlocks: number;
+  /** When it was made with a hash tree. */
+  readonly verity?: VerityRoot;
 }
 
 /** Where a writer leaves its file: sealed and renamed to its digest, or removed. Either closes it. */

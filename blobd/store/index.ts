@@ -15,7 +15,8 @@
  *       lock                      flock: users hold it shared, who removes things exclusive
  *
  * - A file in `blobs` is complete and has the sha256 of its name, as `sha256sum` sees it. Its size is a multiple of
- *   2 MiB, so that it can be a virtio-pmem device as it is; the padding is zeros, a hole, and part of the digest.
+ *   2 MiB, so that it can be a virtio-pmem device as it is; the padding is zeros, a hole, and part of the digest. Before
+ *   it there can be a hash tree over the data (formats/verity), of which the records tell.
  * - A record is written when the files it names are on the disk, and is believed only when they are still there with the
  *   size, inode and times they had when last read; else it counts as absent and the next conversion repairs it.
  * - A blob is used by name under the shared lock, or through a descriptor or mapping for as long as one likes: removal

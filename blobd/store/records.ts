@@ -1,4 +1,5 @@
 import { BLOCK_SIZE, type BlobRef } from "../../formats/tree/index.ts";
+import type { VerityRoot } from "../../formats/verity/index.ts";
 import { SEGMENT_BYTES } from "./buffer-pool.ts";
 import { isHex } from "./paths.ts";
 
@@ -6,11 +7,13 @@ import { isHex } from "./paths.ts";
 export interface StoredFile extends BlobRef {
   /** Size in bytes: `blocks` times 4096, and a multiple of 2 MiB. */
   readonly size: number;
+  /** Its hash tree, when it has one: the file's last blocks, before the padding. */
+  readonly verity?: VerityRoot;
 }
 
 /** What a record tells of a blob: of one just written, too, so that it is the same when it is found again. */
-export function storedFileOf({ digestHex, size, blocks }: StoredFile): StoredFile {
-  return { digestHex, size, blocks };
+export function storedFileOf({ digestHex, size, blocks, verity }: StoredFile): StoredFile {
+  return { digestHex, size, blocks, ...(verity && { verity }) };
 }
 
 /** Counts and measures that go with a record, for people: anything with a name and a number. */
@@ -131,7 +134,15 @@ function storedFile(value: unknown, field: string): StoredFile {
   const blocks = count(o.blocks, `${field}.blocks`);
   if (size === 0 || size % SEGMENT_BYTES !== 0) throw wrong(`${field}.size`, size, "a multiple of 2 MiB");
   if (blocks * BLOCK_SIZE !== size) throw wrong(`${field}.blocks`, blocks, String(size / BLOCK_SIZE));
-  return { digestHex: hex(o.digestHex, `${field}.digestHex`), size, blocks };
+  const verity = o.verity === undefined ? {} : { verity: verityRoot(o.verity, blocks, `${field}.verity`) };
+  return { digestHex: hex(o.digestHex, `${field}.digestHex`), size, blocks, ...verity };
+}
+
+function verityRoot(value: unknown, blocks: number, field: string): VerityRoot {
+  const o = object(value, field);
+  const dataBlocks = count(o.dataBlocks, `${field}.dataBlocks`);
+  if (dataBlocks === 0 || dataBlocks >= blocks) throw wrong(`${field}.dataBlocks`, dataBlocks, `1 to ${blocks - 1}`);
+  return { dataBlocks, rootHex: hex(o.rootHex, `${field}.rootHex`) };
 }
 
 function stats(value: unknown): RecordStats {

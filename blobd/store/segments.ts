@@ -2,6 +2,7 @@ import { type Sha256, sha256 } from "../sys/index.ts";
 import type { BlobFile } from "./blob-file.ts";
 import { type BufferPool, SEGMENT_BYTES } from "./buffer-pool.ts";
 import { type StoreError, storeError } from "./errors.ts";
+import type { VerityLeaves } from "./verity-leaves.ts";
 
 /** 2 MiB of a blob in memory. */
 export interface Segment {
@@ -24,23 +25,27 @@ export class Segments {
   readonly #file: BlobFile;
   readonly #pool: BufferPool;
   readonly #hash: Sha256;
+  /** The digests of its blocks are taken, too, for a hash tree. */
+  readonly #leaves: VerityLeaves | undefined;
   /** By index. */
   readonly #live = new Map<number, Segment>();
-  /** Of each flushed segment in memory: how many of writing and hashing are still to end. */
+  /** Of each flushed segment in memory: how many of writing, hashing and digesting are still to end. */
   readonly #steps = new Map<number, number>();
   /** Segments written before they were hashed, and their data bytes. */
   readonly #unhashed = new Map<number, number>();
   #floorIndex = 0;
   #hashedIndex = 0;
   #hashing = false;
-  #writing = 0;
+  /** Writes and digests on their way. */
+  #running = 0;
   #syncWrites = 0;
   #failure: StoreError | undefined;
   #waiting: (() => void)[] = [];
 
-  constructor(file: BlobFile, pool: BufferPool, hash: Sha256 = sha256()) {
+  constructor(file: BlobFile, pool: BufferPool, leaves?: VerityLeaves, hash: Sha256 = sha256()) {
     this.#file = file;
     this.#pool = pool;
+    this.#leaves = leaves;
     this.#hash = hash;
   }
 
@@ -56,7 +61,7 @@ export class Segments {
 
   /** Whether something runs on the thread pool: buffers and file must stay. */
   get busy(): boolean {
-    return this.#hashing || this.#writing > 0;
+    return this.#hashing || this.#running > 0;
   }
 
   get freeBuffers(): number {
@@ -91,10 +96,34 @@ export class Segments {
   flush(lastIndex: number): void {
     while (this.#floorIndex <= lastIndex && this.#steps.size < MAX_FLUSHED) {
       const index = this.#floorIndex++;
-      this.#steps.set(index, 2);
-      void this.#write(index, this.#live.get(index)!);
+      const segment = this.#live.get(index)!;
+      const leaves = this.#leaves?.closed === false ? this.#leaves : undefined;
+      this.#steps.set(index, leaves === undefined ? 2 : 3);
+      void this.#step(index, this.#file.write(dataOf(segment), index * SEGMENT_BYTES));
+      if (leaves !== undefined) void this.#step(index, leaves.add(index, segment.bytes));
     }
     void this.#hashAll();
+  }
+
+  /**
+   * Takes the digests of the blocks that are not flushed, up to `lastIndex`, of which `lastBytes` bytes count. They stay
+   * the writer's.
+   * @throws StoreError what anything on its way has failed with
+   */
+  async digestRest(leaves: VerityLeaves, lastIndex: number, lastBytes: number): Promise<void> {
+    const digests: Promise<void>[] = [];
+    for (let index = this.#floorIndex; index <= lastIndex; index++) {
+      const { bytes } = this.#live.get(index)!;
+      digests.push(leaves.add(index, index === lastIndex ? bytes.subarray(0, lastBytes) : bytes));
+    }
+    this.#running++;
+    try {
+      await Promise.all(digests);
+    } finally {
+      this.#running--;
+    }
+    while (this.busy) await this.completion();
+    if (this.#failure) throw this.#failure;
   }
 
   /** Resolves when a step of something on the thread pool has ended, well or not (`failure`). */
@@ -114,14 +143,14 @@ export class Segments {
     this.#hash.free();
   }
 
-  async #write(index: number, segment: Segment): Promise<void> {
-    this.#writing++;
+  async #step(index: number, step: Promise<void>): Promise<void> {
+    this.#running++;
     try {
-      await this.#file.write(dataOf(segment), index * SEGMENT_BYTES);
+      await step;
     } catch (error) {
       this.#fail(error);
     }
-    this.#writing--;
+    this.#running--;
     this.#stepEnded(index);
   }
 
@@ -162,6 +191,7 @@ export class Segments {
     this.#syncWrites++;
     try {
       this.#file.writeSync(dataOf(segment), index * SEGMENT_BYTES);
+      if (this.#leaves?.closed === false) this.#leaves.addSync(index, segment.bytes);
     } catch (error) {
       this.#fail(error);
       throw error;

@@ -24,6 +24,7 @@ import {
 } from "./records.ts";
 import { Segments } from "./segments.ts";
 import { prepare, removeLeftovers } from "./store-folder.ts";
+import { VerityLeaves } from "./verity-leaves.ts";
 
 export interface StoreOptions {
   /**
@@ -41,6 +42,8 @@ export interface StoreOptions {
 export interface BlobOptions {
   /** Longest blob in bytes, holes counted: a bound on what a hostile layer can fill. Default 16 TiB. */
   readonly maxBytes?: number;
+  /** Whether a dm-verity hash tree goes behind the data (formats/verity), 1/127 of them; default false. */
+  readonly verity?: boolean;
 }
 
 /** An image record with its key and when it was last used (milliseconds since 1970). */
@@ -194,14 +197,15 @@ export class Store {
   /** Starts a blob. @throws StoreError */
   createBlob(options: BlobOptions = {}): BlobWriter {
     const file = BlobFile.create(this.#paths.newTmp(), this.#direct);
-    const segments = new Segments(file, this.#pool);
-    return new BlobWriter(file, segments, options.maxBytes ?? MAX_BLOB_BYTES, this.#blobs);
+    const leaves = options.verity ? new VerityLeaves() : undefined;
+    const segments = new Segments(file, this.#pool, leaves);
+    return new BlobWriter(file, segments, options.maxBytes ?? MAX_BLOB_BYTES, this.#blobs, leaves);
   }
 
   /** Stores bytes that are all there (a meta), padded with zeros to 2 MiB. @throws StoreError */
-  async putBytes(bytes: Uint8Array): Promise<FinishedBlob> {
+  async putBytes(bytes: Uint8Array, options: BlobOptions = {}): Promise<FinishedBlob> {
     if (bytes.length === 0) throw new RangeError("putBytes: there is no empty blob");
-    const writer = this.createBlob();
+    const writer = this.createBlob(options);
     try {
       for (let done = 0; done < bytes.length; done += PUT_PIECE_BYTES)
         if (writer.write(bytes, done, Math.min(done + PUT_PIECE_BYTES, bytes.length))) await writer.drain();

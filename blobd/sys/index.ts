@@ -3,6 +3,7 @@
  * is loaded before the first call; a failed call is a SysError.
  */
 
+export { type BlockDigests, blockDigests } from "./block-digests.ts";
 export { realtimeNanos } from "./clock.ts";
 export { Capability, credentialCalls, SYS_THREAD, ThreadCapabilities } from "./credentials.ts";
 export type { DecodeFailure, Decoder, DecodeStatus } from "./decoder.ts";

@@ -75,7 +75,7 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
       { onProgress, onLayer: ({ record, tree }) => trees.load(record, tree) },
       signal,
     ).finally(() => releaseImage(image));
-    const { key, record, cached } = await storeImage(store, image, stored, trees, onProgress);
+    const { key, record, cached } = await storeImage(store, image, stored, trees, options);
     const layers = image.layers.map(({ digest, size }, index) => {
       const { record, cached } = stored[index] as StoredLayer;
       return { digest: digest ?? record.layerDigest, size, record, cached };
@@ -127,14 +127,15 @@ async function storeImage(
   image: ResolvedImage,
   stored: readonly StoredLayer[],
   trees: LayerTrees,
-  onProgress: ProgressListener,
+  { layer, onProgress }: ConvertOptions,
 ): Promise<{ key: string; record: ImageRecord; cached: boolean }> {
   const layerKeys = stored.map(({ key }) => key);
   // Sources without a manifest (docker-archive, tar, dir) are known by their config, and by their layers below.
   const manifestDigest =
     image.manifestDigest ?? `sha256:${createHash("sha256").update(image.config.raw).digest("hex")}`;
   const layers = layerKeys.join(" ");
-  const key = recordKey({ kind: "image", version: IMAGE_FORMAT_VERSION, manifestDigest, layers });
+  const verity = layer.verity && { verity: true };
+  const key = recordKey({ kind: "image", version: IMAGE_FORMAT_VERSION, manifestDigest, layers, ...verity });
   const references = [formatSource(image.spec)];
   const known = await store.getImage(key);
   if (known !== undefined) {
@@ -142,12 +143,13 @@ async function storeImage(
     store.putImage(key, record);
     return { key, record, cached: true };
   }
-  onProgress({ type: "merging", layers: stored.length });
+  onProgress?.({ type: "merging", layers: stored.length });
   const startMs = performance.now();
   const merged = await mergeImage(
     store,
     stored.map(({ record }) => record),
     trees,
+    layer.verity,
   );
   const record: ImageRecord = {
     manifestDigest,

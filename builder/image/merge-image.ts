@@ -25,17 +25,19 @@ export interface MergedImage {
 /**
  * Merges the layers' metas (lowest first) into one with a device table. Reads and writes metadata only; cost grows with
  * the number of entries of all layers.
+ * @param verity whether the meta gets a hash tree, as the layers' blobs have
  */
 export async function mergeImage(
   store: Store,
   layers: readonly LayerRecord[],
   trees: LayerTrees,
+  verity = false,
 ): Promise<MergedImage> {
   const tree = mergeLayers(layers.map((layer) => trees.take(layer)));
   const image = writeErofs(tree, { layout: "devices" });
   const files = new Map(layers.flatMap(({ blob }) => (blob === undefined ? [] : [[blob.digestHex, blob] as const])));
   const blobs = tree.blobs.map(({ digestHex }) => files.get(digestHex) as StoredFile);
-  return { meta: storedFileOf(await store.putBytes(image.meta)), blobs, inodes: image.inodes };
+  return { meta: storedFileOf(await store.putBytes(image.meta, { verity })), blobs, inodes: image.inodes };
 }
 
 /**

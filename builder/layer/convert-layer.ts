@@ -18,14 +18,22 @@ import { LayerTree } from "./layer-tree.ts";
 export interface LayerOptions {
   /** Small files live in the metadata: smaller images, but no DAX for those files. */
   readonly inlineTails: boolean;
+  /** Whether blob and meta get a dm-verity hash tree; default false. */
+  readonly verity?: boolean;
 }
 
 /** Raise it when the same layer gives other bytes than before. */
 const LAYER_FORMAT_VERSION = 2;
 
 /** The store's key of a converted layer: the same layer and options give the same bytes, so the same key. */
-export function layerKey(layerDigest: string, options: LayerOptions): string {
-  return recordKey({ kind: "layer", version: LAYER_FORMAT_VERSION, layerDigest, inlineTails: options.inlineTails });
+export function layerKey(layerDigest: string, { inlineTails, verity }: LayerOptions): string {
+  return recordKey({
+    kind: "layer",
+    version: LAYER_FORMAT_VERSION,
+    layerDigest,
+    inlineTails,
+    ...(verity && { verity }),
+  });
 }
 
 /** What a layer's conversion cost and gave; sizes in bytes. */
@@ -127,11 +135,11 @@ export async function buildLayer(
   feed: EntryFeed,
 ): Promise<ConvertedLayer> {
   const startMs = performance.now();
-  const blobWriter = store.createBlob(limits);
+  const blobWriter = store.createBlob({ ...limits, verity: options.verity ?? false });
   try {
     const sink = new LayerSink(blobWriter, options);
     const tarBytes = await feed(sink, () => blobWriter.drain());
-    return await storeLayer(store, blobWriter, sink, tarBytes, startMs);
+    return await storeLayer(store, options, blobWriter, sink, tarBytes, startMs);
   } catch (error) {
     await blobWriter.abort();
     throw error;
@@ -140,6 +148,7 @@ export async function buildLayer(
 
 async function storeLayer(
   store: Store,
+  { verity = false }: LayerOptions,
   blobWriter: BlobWriter,
   sink: LayerSink,
   tarBytes: number,
@@ -149,7 +158,7 @@ async function storeLayer(
   const blob = finished && storedFileOf(finished);
   const tree: Tree = { root: sink.tree.root, blobs: blob === undefined ? [] : [blob] };
   const image = writeErofs(tree, { layout: "devices" });
-  const meta = storedFileOf(await store.putBytes(image.meta));
+  const meta = storedFileOf(await store.putBytes(image.meta, { verity }));
   const { entries, files } = sink;
   const seconds = (performance.now() - startMs) / 1000;
   return {

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { type RetryPolicy, SourceError } from "../../blobd/registry/index.ts";
-import { Store } from "../../blobd/store/index.ts";
-import { erofsImageLayers, isErofsManifest } from "../../formats/oci/index.ts";
+import { Store, type StoredFile } from "../../blobd/store/index.ts";
+import { type ErofsLayer, erofsImageLayers, isErofsManifest } from "../../formats/oci/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import { formatSource, type RegistrySpec, type SourceSpec } from "../names/index.ts";
 import { type ImageFiles, type OpenedImage, openFiles } from "../open/index.ts";
@@ -41,9 +41,11 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
   try {
     const [metaFile, ...deviceFiles] = lease.blobs;
     const contentHex = (digest: string) => digest.slice("sha256:".length);
-    const storedFile = (digest: string, path: string) => {
+    const storedFile = ({ contentDigest, verity }: ErofsLayer, path: string): StoredFile => {
       const { size } = statSync(path);
-      return { digestHex: contentHex(digest), size, blocks: size / BLOCK_SIZE };
+      const blocks = size / BLOCK_SIZE;
+      if (verity !== undefined && verity.dataBlocks >= blocks) throw badTree(spec, contentDigest, blocks);
+      return { digestHex: contentHex(contentDigest), size, blocks, ...(verity && { verity }) };
     };
     const files: ImageFiles = {
       metaPath: metaFile!.path,
@@ -53,8 +55,8 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
         record: {
           manifestDigest,
           references: [formatSource(spec)],
-          meta: storedFile(meta.contentDigest, metaFile!.path),
-          blobs: devices.map(({ contentDigest }, i) => storedFile(contentDigest, deviceFiles[i]!.path)),
+          meta: storedFile(meta, metaFile!.path),
+          blobs: devices.map((layer, i) => storedFile(layer, deviceFiles[i]!.path)),
           layers: [],
           config: JSON.parse(Buffer.from(config.raw).toString()),
           stats: {},
@@ -95,6 +97,11 @@ function checkTags(image: OpenedImage, digests: readonly string[], spec: Registr
         "ERR_BAD_MANIFEST",
         `${formatSource(spec)}: layer ${index + 1} holds ${digests[index]}, its metadata say ${tag}`,
       );
+}
+
+function badTree(spec: RegistrySpec, digest: string, blocks: number): SourceError {
+  const message = `${formatSource(spec)}: the hash tree of ${digest} is said to lie behind its ${blocks} blocks`;
+  return new SourceError("ERR_BAD_MANIFEST", message);
 }
 
 function notPushed(spec: RegistrySpec): SourceError {

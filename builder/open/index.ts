@@ -5,6 +5,7 @@
 export { type FileSource, openFileSource } from "./file-source.ts";
 export {
   EXPORT_META,
+  hasVerity,
   ImageError,
   type ImageFiles,
   type OpenedImage,

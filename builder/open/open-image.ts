@@ -38,6 +38,11 @@ export interface OpenedImage extends ImageFiles {
   close(): void;
 }
 
+/** Whether it is known of every file which dm-verity root it must have. */
+export function hasVerity({ stored }: ImageFiles): boolean {
+  return stored !== undefined && [stored.record.meta, ...stored.record.blobs].every(({ verity }) => verity);
+}
+
 export interface OpenImageOptions {
   readonly storeRoot: string;
   /** Blobs given by hand. */

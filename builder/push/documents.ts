@@ -9,6 +9,7 @@ import {
   EROFS_LAYER,
   OCI_CONFIG,
   OCI_MANIFEST,
+  verityAnnotations,
   ZSTD_SUFFIX,
 } from "../../formats/oci/index.ts";
 import type { EncodedBlob } from "./encode-blob.ts";
@@ -36,6 +37,7 @@ export function compressedLayer(role: LayerRole, file: StoredFile, encoded: Enco
     [EROFS_ANNOTATIONS.uncompressedDigest]: diffId,
     [EROFS_ANNOTATIONS.chunkIndexRange]: `${indexStart}:${size}`,
     [EROFS_ANNOTATIONS.chunkIndexDigest]: indexDigest,
+    ...verityOf(file),
   };
   return { descriptor: { mediaType: `${typeOf(role)}${ZSTD_SUFFIX}`, digest, size, annotations }, diffId };
 }
@@ -43,10 +45,8 @@ export function compressedLayer(role: LayerRole, file: StoredFile, encoded: Enco
 /** A layer that is the store's file as it is. */
 export function plainLayer(role: LayerRole, file: StoredFile): PushedLayer {
   const digest: Digest = `sha256:${file.digestHex}`;
-  return {
-    descriptor: { mediaType: typeOf(role), digest, size: file.size, annotations: roleOf(role) },
-    diffId: digest,
-  };
+  const annotations = { ...roleOf(role), ...verityOf(file) };
+  return { descriptor: { mediaType: typeOf(role), digest, size: file.size, annotations }, diffId: digest };
 }
 
 /** The chunk index of the layer before it. */
@@ -58,6 +58,10 @@ export function indexLayer(of: PushedLayer, index: Uint8Array): PushedLayer {
 
 function roleOf(role: LayerRole): Readonly<Record<string, string>> {
   return role === "device" ? { [EROFS_ANNOTATIONS.role]: "device" } : {};
+}
+
+function verityOf({ verity }: StoredFile): Readonly<Record<string, string>> {
+  return verity === undefined ? {} : verityAnnotations(verity);
 }
 
 function typeOf(role: LayerRole): string {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Store } from "../../blobd/store/index.ts";
@@ -200,4 +201,22 @@ test("a registry that is not there is told in a line, and ends with 3", async ()
   const { status, stderr } = await erofsify(args);
   assert.equal(status, 3);
   assert.match(stderr, /^erofsify: .*no-such-host\.invalid.*\n$/);
+});
+
+test("--verity: layers end with hash trees that veritysetup accepts, by what the annotations say", async () => {
+  const { result } = await push("store-verity", "test/verity:erofs", "--verity");
+  const { digest, layers } = await pulled("test/verity", "erofs");
+  assert.equal(result.manifestDigest, digest);
+  for (const layer of [...layers.devices, layers.meta]) {
+    const { verity } = layer;
+    assert.ok(verity !== undefined);
+    const { content } = await readChunks("test/verity", layer);
+    assert.equal(sha256(content), layer.contentDigest);
+    const path = at("content");
+    writeFileSync(path, content);
+    await run("veritysetup", ["verify", path, path, verity.rootHex, `--hash-offset=${verity.dataBlocks * 4096}`]);
+  }
+  // An image of the store without trees is converted again, and the other one stays.
+  const again = await push("store", "test/verity:other", "--verity");
+  assert.equal(again.result.manifestDigest, digest);
 });

@@ -7,6 +7,7 @@ import {
   type Manifest,
   OCI_MANIFEST,
   parseManifest,
+  verityAnnotations,
 } from "./index.ts";
 
 const digest = (digit: string) => `sha256:${digit.repeat(64)}` as const;
@@ -126,5 +127,47 @@ for (const [name, layers, code] of [
     assert.throws(
       () => erofsImageLayers(manifest(layers), []),
       (error) => error instanceof DocumentError && error.code === code,
+    );
+  });
+
+const tree = {
+  "org.erofs.dmverity.hash_offset": "8192",
+  "org.erofs.dmverity.root_digest": digest("f"),
+  "org.erofs.dmverity.block_size": "4096",
+};
+const withTree = (changes: Readonly<Record<string, string | undefined>>) => {
+  const annotations = Object.entries({ ...meta.annotations, ...tree, ...changes }).filter(([, value]) => value);
+  return manifest([device, { ...meta, annotations: Object.fromEntries(annotations) as Record<string, string> }]);
+};
+
+test("hash trees, and what of them is not for us", () => {
+  const known = { dataBlocks: 2, rootHex: "f".repeat(64) };
+  assert.deepEqual(erofsImageLayers(withTree({}), []).meta.verity, known);
+  assert.deepEqual(verityAnnotations(known), tree);
+  const bare = withTree({ "org.erofs.dmverity.block_size": undefined });
+  assert.deepEqual(erofsImageLayers(bare, []).meta.verity, known, "4096 is the default");
+  assert.equal(erofsImageLayers(bare, []).devices[0]!.verity, undefined);
+  for (const [name, value] of [
+    ["org.erofs.dmverity.block_size", "65536"],
+    ["org.erofs.dmverity.root_digest", `sha512:${"f".repeat(128)}`],
+  ] as const)
+    assert.equal(erofsImageLayers(withTree({ [name]: value }), []).meta.verity, undefined);
+});
+
+for (const [name, value] of [
+  ["hash_offset", "8191"],
+  ["hash_offset", "0"],
+  ["hash_offset", "-4096"],
+  ["hash_offset", "1e9"],
+  ["hash_offset", "17592186044416"],
+  ["hash_offset", undefined],
+  ["root_digest", undefined],
+  ["root_digest", "f".repeat(64)],
+  ["block_size", "many"],
+] as const)
+  test(`a hash tree with ${name} ${value} is refused`, () => {
+    assert.throws(
+      () => erofsImageLayers(withTree({ [`org.erofs.dmverity.${name}`]: value }), []),
+      (error: unknown) => error instanceof DocumentError && error.message.includes(`org.erofs.dmverity.${name}`),
     );
   });

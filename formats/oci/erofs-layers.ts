@@ -2,9 +2,10 @@
  * EROFS images in a registry, as the draft EROFS image specification has them (erofs/erofs-image-spec, spec.md): media
  * types, annotations, and which layer is a device of which.
  */
+import { VERITY_BLOCK, type VerityRoot } from "../verity/index.ts";
 import { type Digest, isDigest } from "./digest.ts";
 import { DocumentError } from "./document.ts";
-import type { Descriptor, Manifest } from "./manifest.ts";
+import { type Descriptor, MAX_BLOB_BYTES, type Manifest } from "./manifest.ts";
 
 /** An EROFS file system (spec.md, 2.1); `+zstd` when it is compressed. */
 export const EROFS_LAYER = "application/vnd.erofs";
@@ -25,6 +26,9 @@ export const EROFS_ANNOTATIONS = {
   chunkIndexDigest: "org.erofs.chunk-index.digest",
   chunkIndexMediaType: "org.erofs.chunk-index.mediaType",
   chunkIndexTarget: "org.erofs.chunk-index.target",
+  verityHashOffset: "org.erofs.dmverity.hash_offset",
+  verityRootDigest: "org.erofs.dmverity.root_digest",
+  verityBlockSize: "org.erofs.dmverity.block_size",
 } as const;
 
 /** The index within a blob, or as a blob of its own. */
@@ -47,6 +51,8 @@ export interface ErofsLayer {
   readonly contentDigest: Digest;
   /** Absent: the layer can be read from start to end only. */
   readonly chunkIndex: ChunkIndexLocation | undefined;
+  /** The hash tree that the content ends with (3.5); absent also when its blocks are not of 4096 bytes. */
+  readonly verity?: VerityRoot;
 }
 
 /** An image of one file system over its devices. */
@@ -116,7 +122,48 @@ function erofsLayer(
       `has no annotation ${EROFS_ANNOTATIONS.uncompressedDigest} and no diff id`,
     );
   const chunkIndex = embeddedIndex(descriptor, compression, path) ?? standaloneIndex(descriptor, next, path);
-  return { descriptor, compression, contentDigest, chunkIndex };
+  const verity = verityOf(descriptor, path);
+  return { descriptor, compression, contentDigest, chunkIndex, ...(verity && { verity }) };
+}
+
+/** The annotations of a layer that ends with a hash tree. */
+export function verityAnnotations({ dataBlocks, rootHex }: VerityRoot): Readonly<Record<string, string>> {
+  return {
+    [EROFS_ANNOTATIONS.verityHashOffset]: String(dataBlocks * VERITY_BLOCK),
+    [EROFS_ANNOTATIONS.verityRootDigest]: `sha256:${rootHex}`,
+    [EROFS_ANNOTATIONS.verityBlockSize]: String(VERITY_BLOCK),
+  };
+}
+
+function verityOf({ annotations }: Descriptor, path: string): VerityRoot | undefined {
+  const offsetText = annotations.get(EROFS_ANNOTATIONS.verityHashOffset);
+  const rootText = annotations.get(EROFS_ANNOTATIONS.verityRootDigest);
+  if (offsetText === undefined && rootText === undefined) return undefined;
+  // Digests of another algorithm, and blocks of another size, are none to us.
+  if (rootText !== undefined && /^[a-z0-9]+:[0-9a-f]{32,128}$/.test(rootText) && !isDigest(rootText)) return undefined;
+  const blockSize = annotations.get(EROFS_ANNOTATIONS.verityBlockSize) ?? String(VERITY_BLOCK);
+  if (blockSize !== String(VERITY_BLOCK) && /^\d{1,15}$/.test(blockSize)) return undefined;
+  const offset = /^\d{1,15}$/.test(offsetText ?? "") ? Number(offsetText) : Number.NaN;
+  if (!(offset > 0 && offset < MAX_BLOB_BYTES && offset % VERITY_BLOCK === 0))
+    throw badVerity(path, "verityHashOffset", offsetText, `a multiple of ${VERITY_BLOCK}`);
+  if (rootText === undefined || !isDigest(rootText))
+    throw badVerity(path, "verityRootDigest", rootText, "a sha256 digest");
+  if (blockSize !== String(VERITY_BLOCK)) throw badVerity(path, "verityBlockSize", blockSize, "a number");
+  return { dataBlocks: offset / VERITY_BLOCK, rootHex: rootText.slice("sha256:".length) };
+}
+
+function badVerity(
+  path: string,
+  name: keyof typeof EROFS_ANNOTATIONS,
+  found: string | undefined,
+  expected: string,
+): DocumentError {
+  const text = found === undefined ? "nothing" : JSON.stringify(found.slice(0, 100));
+  return new DocumentError(
+    "ERR_BAD_VALUE",
+    `${path}.annotations.${EROFS_ANNOTATIONS[name]}`,
+    `found ${text}, expected ${expected}`,
+  );
 }
 
 function embeddedIndex(

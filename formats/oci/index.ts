@@ -13,6 +13,7 @@ export {
   type ErofsLayer,
   erofsImageLayers,
   isErofsManifest,
+  verityAnnotations,
   ZSTD_SUFFIX,
 } from "./erofs-layers.ts";
 export {

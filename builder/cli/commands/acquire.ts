@@ -1,6 +1,6 @@
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
-import { ImageError, type OpenedImage, openImage } from "../../open/index.ts";
-import { warn } from "../exit.ts";
+import { hasVerity, ImageError, type OpenedImage, openImage } from "../../open/index.ts";
+import { UsageError, warn } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { createProgress } from "../ui/progress.ts";
 import { type SourceCommandOptions, sourceOf } from "./source.ts";
@@ -13,6 +13,8 @@ export interface AcquireOptions extends SourceCommandOptions {
   readonly quiet?: boolean;
   /** Use a pushed image before it is here: its blobs come as they are read. */
   readonly lazy?: boolean;
+  /** The image must have hash trees: one without is converted again. */
+  readonly verity?: boolean;
 }
 
 /*
@@ -25,7 +27,11 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
   if (options.lazy) return openLazily(target, storeRoot, options);
   if (!options.pull) {
     try {
-      return await openImage(target, { storeRoot });
+      const image = await openImage(target, { storeRoot });
+      if (!options.verity || hasVerity(image)) return image;
+      image.close();
+      if (image.stored === undefined)
+        throw new UsageError(`${target} is a file: its digests are told by no one, expected an image of the store`);
     } catch (error) {
       if (!(error instanceof ImageError) || error.code !== "ERR_NO_IMAGE") throw error;
     }
@@ -37,7 +43,7 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
     const { convertImage } = await import("../../image/index.ts");
     const { key } = await convertImage(spec, {
       storeRoot,
-      layer: { inlineTails: false },
+      layer: { inlineTails: false, verity: options.verity ?? false },
       onProgress: progress.listener,
       signal: interrupt.signal,
     });
@@ -55,7 +61,10 @@ async function openLazily(target: string, storeRoot: string, options: AcquireOpt
   const interrupt = onInterrupt();
   try {
     const { openLazy } = await import("../../lazy/index.ts");
-    return (await openLazy(spec, { storeRoot, signal: interrupt.signal })).image;
+    const { image } = await openLazy(spec, { storeRoot, signal: interrupt.signal });
+    if (!options.verity || hasVerity(image)) return image;
+    image.close();
+    throw new ImageError("ERR_BAD_IMAGE", `${target} was pushed without hash trees: erofsify push --verity makes them`);
   } finally {
     interrupt.dispose();
   }
@@ -73,6 +82,11 @@ export async function fitToDevices(
 ): Promise<OpenedImage> {
   const parts = 1 + image.devicePaths.length;
   if (parts <= limit || image.stored === undefined) return image;
+  if (options.verity)
+    throw new ImageError(
+      "ERR_BAD_IMAGE",
+      `the image has ${parts} files, ${vmm} guests take ${limit} as devices: one flat file would have no hash tree, run it without --verity`,
+    );
   if (options.lazy)
     throw new ImageError(
       "ERR_BAD_IMAGE",

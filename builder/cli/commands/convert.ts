@@ -15,6 +15,7 @@ export interface ConvertCommandOptions extends SourceCommandOptions {
   readonly jobs?: string;
   readonly threads?: string;
   readonly inlineTails?: boolean;
+  readonly verity?: boolean;
   readonly maxLayerSize?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -26,7 +27,7 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
   const storeRoot = options.store ?? defaultStoreRoot();
   const convertOptions = {
     storeRoot,
-    layer: { inlineTails: options.inlineTails ?? false },
+    layer: { inlineTails: options.inlineTails ?? false, verity: options.verity ?? false },
     ...(options.jobs !== undefined && { jobs: parseCount("--jobs", options.jobs) }),
     ...(options.threads !== undefined && { threads: parseCount("--threads", options.threads) }),
     ...(options.maxLayerSize !== undefined && { maxBlobBytes: parseBytes(options.maxLayerSize, "--max-layer-size") }),
@@ -51,7 +52,9 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
 }
 
 /** Finds out before the work, not after it, that its result has no place to go to. */
-function checkTargets({ output, single }: ConvertCommandOptions): void {
+function checkTargets({ output, single, verity }: ConvertCommandOptions): void {
+  if (single !== undefined && verity)
+    throw new UsageError("--single and --verity exclude each other: a hash tree belongs to a file of the store");
   const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory();
   if (output !== undefined && isFolder(output) === false)
     throw new UsageError(`--output ${output}: is a file, expected a folder or nothing`);
@@ -123,6 +126,7 @@ function textResult(result: ConvertResult, storeRoot: string, exported: readonly
       `${formatBytes(t.bytesOut)} in ${result.record.blobs.length} blob${result.record.blobs.length === 1 ? "" : "s"} and metadata`,
     ],
     ["deduplicated", formatBytes(t.deduplicatedBytes)],
+    ...(result.record.meta.verity ? [["dm-verity", `root of the metadata ${result.record.meta.verity.rootHex}`]] : []),
     ["time", formatSeconds(result.seconds)],
   ];
   return lines.map(([name, value]) => `${`${name}:`.padEnd(14)}${value}\n`).join("");
