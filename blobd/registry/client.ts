@@ -44,11 +44,11 @@ export class RegistryClient {
   /**
    * The answer to GET `/v2/REPOSITORY/PATH`, logged in if need be, redirects followed. Its status is 200 or 206.
    *
-   * @param path `manifests/…` or `blobs/…`.
+   * @param path `manifests/…` or `blobs/…`, or a URL of this registry.
    * @param what What is fetched, for errors.
    * @throws PassingError, SourceError
    */
-  async get(path: string, headers: Readonly<Record<string, string>>, what: string): Promise<Answer> {
+  async get(path: string | URL, headers: Readonly<Record<string, string>>, what: string): Promise<Answer> {
     const answer = await this.exchange({ method: "GET", path, headers, what });
     const { statusCode } = answer.response;
     if (statusCode === 200 || statusCode === 206) return answer;

@@ -7,10 +7,13 @@ export { ioError, SourceError, type SourceErrorCode } from "../../formats/oci/in
 export { RegistryClient, type RepositoryRequest } from "./client.ts";
 export { type BlobRequest, downloadBlob, registryOpener, urlOpener } from "./download.ts";
 export type { Authorization, Endpoint } from "./endpoint.ts";
+export { type ConvertedImage, type ConvertedRequest, findConverted, type RepositoryAccess } from "./find-converted.ts";
 export { type Answer, discard, header, networkError, readBody, send } from "./http.ts";
 export type { Connection } from "./login.ts";
 export { connectionOf, type RegistryOptions } from "./options.ts";
 export { parsed } from "./parsed.ts";
+export { type Attachment, attachByTag, listReferrers, referrersTag } from "./referrers.ts";
+export { type FetchedManifest, type ManifestName, RepositoryReader } from "./repository-reader.ts";
 export { Attempts, DEFAULT_RETRY, PassingError, type RetryPolicy, retrying } from "./retry.ts";
 export { type Environment, endpointsOf, parseSettings, readSettings, type Settings } from "./settings.ts";
 export { statusError } from "./status.ts";

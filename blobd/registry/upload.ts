@@ -58,11 +58,19 @@ export class RepositoryWriter {
     return new BlobUpload(this, location, what);
   }
 
-  /** @throws SourceError */
-  async putManifest(reference: string, mediaType: string, bytes: Uint8Array): Promise<void> {
+  /**
+   * @returns the digest in the OCI-Subject header: the registry lists the manifest among its subject's referrers by itself
+   * @throws SourceError
+   */
+  async putManifest(reference: string, mediaType: string, bytes: Uint8Array): Promise<string | undefined> {
     const what = `manifest ${reference}`;
     const headers = { "content-type": mediaType };
-    await this.#simple({ method: "PUT", path: `manifests/${reference}`, headers, body: bytes, what }, [201]);
+    return retrying(this.#retry, this.#signal, async () => {
+      const path = `manifests/${reference}`;
+      const answer = await this.client.exchange({ method: "PUT", path, headers, body: bytes, what });
+      if (answer.response.statusCode !== 201) throw await this.client.refusal(answer, what);
+      return dumped(answer, header(answer.response, "oci-subject"));
+    });
   }
 
   /** For BlobUpload: attempts of one operation. */

@@ -9,6 +9,7 @@ import {
   EROFS_LAYER,
   OCI_CONFIG,
   OCI_MANIFEST,
+  SOURCE_ANNOTATION,
   verityAnnotations,
   ZSTD_SUFFIX,
 } from "../../formats/oci/index.ts";
@@ -86,9 +87,6 @@ export function erofsConfig(config: unknown, layers: readonly PushedLayer[]): Bu
   };
   return Buffer.from(JSON.stringify(result));
 }
-
-/** Names the image that this one was made of. */
-const SOURCE_ANNOTATION = "io.erofsify.source.digest";
 
 export function erofsManifest(config: Uint8Array, layers: readonly PushedLayer[], sourceDigest: string): Buffer {
   const manifest = {

@@ -1,5 +1,5 @@
 /** What is known of an image once it is found: plain data, sent to worker threads as it is. */
-import type { Authorization, Endpoint } from "../../blobd/registry/index.ts";
+import type { RepositoryAccess } from "../../blobd/registry/index.ts";
 import type { Compression, Digest, ImageConfig, Platform } from "../../formats/oci/index.ts";
 import type { SourceSpec } from "../names/index.ts";
 
@@ -40,13 +40,8 @@ export type LayerAccess =
   | { readonly kind: "dir"; readonly path: string };
 
 /** How the registry of an image was reached. */
-export interface RegistryAccess {
+export interface RegistryAccess extends RepositoryAccess {
   readonly kind: "registry";
-  readonly repository: string;
-  /** The one that answered first, then the others. */
-  readonly endpoints: readonly Endpoint[];
-  /** The first one's authorization. */
-  readonly authorization?: Authorization;
 }
 
 /** Where a member's bytes lie in an archive. */

@@ -3,28 +3,16 @@ import {
   type BlobRequest,
   connectionOf,
   downloadBlob,
-  type Expected,
   endpointsOf,
-  header,
-  parsed,
   RegistryClient,
   type RegistryOptions,
-  readBody,
+  RepositoryReader,
   readSettings,
   registryOpener,
-  retrying,
   SourceError,
-  sha256,
   urlOpener,
-  wrongDigest,
 } from "../../blobd/registry/index.ts";
-import {
-  formatReference,
-  MANIFEST_TYPES,
-  MAX_CONFIG_BYTES,
-  MAX_MANIFEST_BYTES,
-  parseManifest,
-} from "../../formats/oci/index.ts";
+import { formatReference } from "../../formats/oci/index.ts";
 import type { RegistrySpec } from "../names/index.ts";
 import { type DocumentStore, type ImageDocuments, readDocuments } from "./documents.ts";
 import type { RegistryAccess } from "./image.ts";
@@ -68,30 +56,13 @@ export async function resolveRegistry(spec: RegistrySpec, options: RegistryOptio
   throw new Error("a registry has at least one endpoint");
 }
 
-function documentStore(client: RegistryClient, spec: RegistrySpec, { retry, signal }: RegistryOptions): DocumentStore {
-  const { reference } = spec;
-  const name = formatReference(reference);
-  const fetch = (path: string, headers: Readonly<Record<string, string>>, limit: number, what: string) =>
-    retrying(retry, signal, async () => {
-      const answer = await client.get(path, headers, what);
-      return { answer, bytes: await readBody(answer, limit, what, signal) };
-    });
-  const accept = { accept: MANIFEST_TYPES.join(", ") };
+function documentStore(client: RegistryClient, spec: RegistrySpec, options: RegistryOptions): DocumentStore {
+  const reader = new RepositoryReader(client, formatReference(spec.reference), options);
   return {
-    name,
-    async root() {
-      const path = `manifests/${reference.digest ?? reference.tag}`;
-      const { answer, bytes } = await fetch(path, accept, MAX_MANIFEST_BYTES, name);
-      const digest = sha256(bytes);
-      const stated = reference.digest ?? header(answer.response, "docker-content-digest");
-      if (stated?.startsWith("sha256:") && stated !== digest) throw wrongDigest(`${name}: manifest`, digest, stated);
-      const document = parsed(name, () => parseManifest(bytes, header(answer.response, "content-type")));
-      return { document, digest };
-    },
-    manifest: async ({ digest }: Expected) =>
-      (await fetch(`manifests/${digest}`, accept, MAX_MANIFEST_BYTES, `${name}: manifest ${digest}`)).bytes,
-    blob: async ({ digest }: Expected) =>
-      (await fetch(`blobs/${digest}`, {}, MAX_CONFIG_BYTES, `${name}: config ${digest}`)).bytes,
+    name: reader.name,
+    root: () => reader.manifest(spec.reference),
+    manifest: (descriptor) => reader.listedBytes(descriptor),
+    blob: (descriptor) => reader.config(descriptor),
   };
 }
 

@@ -55,6 +55,11 @@ export class JsonObject {
     return objects(parseJson(bytes, path, limit), path, maxItems);
   }
 
+  /** The value itself, as it was parsed: to be written again with changes. */
+  get raw(): Readonly<Record<string, unknown>> {
+    return this.#value;
+  }
+
   has(key: string): boolean {
     return this.#get(key) !== undefined;
   }

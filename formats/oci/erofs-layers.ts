@@ -18,6 +18,11 @@ export const ZSTD_SUFFIX = "+zstd";
 /** In `os.features` of configs and index entries (5.4). */
 export const EROFS_FEATURE = "erofs";
 
+/** `artifactType` of a converted image that is attached to its source: what referrers are filtered by. Ours, not the draft's. */
+export const EROFS_ARTIFACT = "application/vnd.erofs.image.v1";
+/** Annotation of a converted image's manifest: digest of the manifest that it was made of. Ours, not the draft's. */
+export const SOURCE_ANNOTATION = "io.erofsify.source.digest";
+
 /** Annotations of layer descriptors (2.3). */
 export const EROFS_ANNOTATIONS = {
   role: "org.erofs.role",

@@ -6,6 +6,7 @@ export {
   type ChunkIndexLocation,
   DATA_LAYER,
   EROFS_ANNOTATIONS,
+  EROFS_ARTIFACT,
   EROFS_CHUNK_INDEX,
   EROFS_FEATURE,
   EROFS_LAYER,
@@ -13,6 +14,7 @@ export {
   type ErofsLayer,
   erofsImageLayers,
   isErofsManifest,
+  SOURCE_ANNOTATION,
   verityAnnotations,
   ZSTD_SUFFIX,
 } from "./erofs-layers.ts";
@@ -57,5 +59,5 @@ export {
   prefetchRangesOf,
 } from "./prefetch.ts";
 export { DEFAULT_REGISTRY, DEFAULT_TAG, formatReference, parseReference, type Reference } from "./reference.ts";
-export { imageEntries, offeredPlatforms, selectEntry } from "./select.ts";
+export { imageEntries, offeredPlatforms, selectEntry, selectErofsEntry } from "./select.ts";
 export { ioError, SourceError, type SourceErrorCode } from "./source-error.ts";

@@ -48,6 +48,9 @@ export interface Manifest {
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
   readonly annotations: ReadonlyMap<string, string>;
+  readonly artifactType?: string;
+  /** The manifest that this one is attached to. */
+  readonly subject?: Descriptor;
 }
 
 export interface Index {
@@ -75,7 +78,17 @@ export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest
   }
   const config = descriptor(json.object("config"));
   const layers = json.objects("layers", MAX_LAYERS).map(descriptor);
-  return { kind: "manifest", mediaType, config, layers, annotations };
+  const artifactType = json.optionalString("artifactType");
+  const subject = json.optionalObject("subject");
+  return {
+    kind: "manifest",
+    mediaType,
+    config,
+    layers,
+    annotations,
+    ...(artifactType !== undefined && { artifactType }),
+    ...(subject && { subject: descriptor(subject) }),
+  };
 }
 
 function documentType(json: JsonObject, contentType: string | undefined): string {

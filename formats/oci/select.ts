@@ -25,13 +25,25 @@ export function imageEntries(index: Index): Descriptor[] {
  * platform may be anything (a nested index, an image whose config tells): it is taken when no other fits.
  */
 export function selectEntry(index: Index, wanted: Platform): Descriptor | undefined {
-  let best: Descriptor | undefined;
-  let bestFit = 0;
-  for (const entry of imageEntries(index)) {
+  return best(imageEntries(index), wanted);
+}
+
+function best(entries: readonly Descriptor[], wanted: Platform): Descriptor | undefined {
+  let found: Descriptor | undefined;
+  let foundFit = 0;
+  for (const entry of entries) {
     const fit = hasPlatform(entry) ? platformFit(entry.platform, wanted) : 0.5;
-    if (fit > bestFit) [best, bestFit] = [entry, fit];
+    if (fit > foundFit) [found, foundFit] = [entry, fit];
   }
-  return best;
+  return found;
+}
+
+/** The converted image that an index has for `wanted`: an entry with the feature `erofs`; undefined when there is none. */
+export function selectErofsEntry(index: Index, wanted: Platform): Descriptor | undefined {
+  const entries = index.manifests.filter(
+    ({ mediaType, platform }) => isManifest(mediaType) && platform?.osFeatures?.includes(EROFS_FEATURE),
+  );
+  return best(entries, wanted);
 }
 
 /** The platforms an index offers, for an error: `linux/amd64`, … */

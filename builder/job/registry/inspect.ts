@@ -1,17 +1,15 @@
 /** A look at what is behind a name in a registry: is it an image that can be converted, and for which platforms? */
 
 import {
+  connectionOf,
   DEFAULT_RETRY,
   endpointsOf,
-  header,
+  type ManifestName,
   parsed,
   RegistryClient,
+  RepositoryReader,
   type RetryPolicy,
-  readBody,
   readSettings,
-  retrying,
-  sha256,
-  wrongDigest,
 } from "../../../blobd/registry/index.ts";
 import {
   type Digest,
@@ -22,14 +20,10 @@ import {
   imageEntries,
   isImageConfig,
   layerCompression,
-  MANIFEST_TYPES,
-  MAX_CONFIG_BYTES,
-  MAX_MANIFEST_BYTES,
   type Manifest,
   normalPlatform,
   type Platform,
   parseImageConfig,
-  parseManifest,
   type Reference,
 } from "../../../formats/oci/index.ts";
 
@@ -49,61 +43,40 @@ const RETRY: RetryPolicy = { ...DEFAULT_RETRY, tries: 2, stallMs: 10_000 };
 
 /** @throws SourceError; ERR_NOT_FOUND when it is gone */
 export async function inspect(reference: Reference, signal: AbortSignal): Promise<Inspection> {
-  const client = await clientFor(reference, signal);
-  const name = `${reference.registry}/${reference.repository}`;
-  const { document, digest } = await fetchManifest(client, reference, name, signal);
+  const reader = await readerFor(reference, signal);
+  const { document, digest } = await reader.manifest(nameOf(reference));
   if (document.kind === "index") return { digest, ...inspectIndex(document), sourceBytes: null };
   const refusal = refusalOf(document);
   if (refusal !== undefined) return { digest, refusal, platforms: [], sourceBytes: null };
-  const config = await fetchBytes(client, `blobs/${document.config.digest}`, {}, MAX_CONFIG_BYTES, name, signal);
-  if (sha256(config.bytes) !== document.config.digest)
-    throw wrongDigest(`${name}: config`, sha256(config.bytes), document.config.digest);
-  const { platform } = parsed(name, () => parseImageConfig(config.bytes));
+  const config = await reader.config(document.config);
+  const { platform } = parsed(reader.name, () => parseImageConfig(config));
   const sourceBytes = document.layers.reduce((sum, { size }) => sum + size, 0);
   return { digest, platforms: platform.architecture === "" ? [] : [normalPlatform(platform)], sourceBytes };
 }
 
 /** The digest that a tag has now; undefined when there is no such tag. @throws SourceError */
 export async function digestOfTag(reference: Reference, signal: AbortSignal): Promise<Digest | undefined> {
-  const client = await clientFor(reference, signal);
+  const reader = await readerFor(reference, signal);
   try {
-    return (await fetchManifest(client, reference, `${reference.registry}/${reference.repository}`, signal)).digest;
+    return (await reader.manifest(nameOf(reference))).digest;
   } catch (error) {
     if ((error as { code?: unknown }).code === "ERR_NOT_FOUND") return undefined;
     throw error;
   }
 }
 
-async function clientFor({ registry, repository }: Reference, signal: AbortSignal): Promise<RegistryClient> {
-  const env = process.env;
+async function readerFor(reference: Reference, signal: AbortSignal): Promise<RepositoryReader> {
+  const { registry, repository } = reference;
+  const options = { env: process.env, retry: RETRY, signal };
   // The registry itself, never a mirror: a mirror may lag behind, and results go to the registry.
-  const endpoint = endpointsOf(registry, undefined, await readSettings(env)).at(-1)!;
-  return new RegistryClient(endpoint, repository, { env, stallMs: RETRY.stallMs, signal });
+  const endpoint = endpointsOf(registry, undefined, await readSettings(options.env)).at(-1)!;
+  const client = new RegistryClient(endpoint, repository, connectionOf(options));
+  return new RepositoryReader(client, `${registry}/${repository}`, options);
 }
 
-async function fetchManifest(client: RegistryClient, reference: Reference, name: string, signal: AbortSignal) {
-  const wanted = reference.tag ?? reference.digest;
-  const what = `${name}: manifest ${wanted}`;
-  const accept = { accept: MANIFEST_TYPES.join(", ") };
-  const { answer, bytes } = await fetchBytes(client, `manifests/${wanted}`, accept, MAX_MANIFEST_BYTES, what, signal);
-  const digest = sha256(bytes);
-  const stated = reference.tag === undefined ? reference.digest : undefined;
-  if (stated !== undefined && stated !== digest) throw wrongDigest(what, digest, stated);
-  return { digest, document: parsed(what, () => parseManifest(bytes, header(answer.response, "content-type"))) };
-}
-
-function fetchBytes(
-  client: RegistryClient,
-  path: string,
-  headers: Readonly<Record<string, string>>,
-  limit: number,
-  what: string,
-  signal: AbortSignal,
-) {
-  return retrying(RETRY, signal, async () => {
-    const answer = await client.get(path, headers, what);
-    return { answer, bytes: await readBody(answer, limit, what, signal) };
-  });
+/** What a tag means now; the digest beside it says what it meant. */
+function nameOf({ tag, digest }: Reference): ManifestName {
+  return tag === undefined ? { digest: digest! } : { tag };
 }
 
 const CONVERTED = "is converted already";

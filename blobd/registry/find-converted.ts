@@ -1,0 +1,199 @@
+/**
+ * The converted form of an image: what it is itself, what its index lists beside it, or what is attached to it.
+ *
+ *     reference ─► manifest of EROFS layers ───────────────────────────────────────► itself
+ *               ─► index ─► entry with os.features: erofs, for the platform ────────► index
+ *                       └─► entry of tar layers ─► digest ─► its referrers ─────────► referrer
+ *               ─► manifest of tar layers ──────────► digest ─► its referrers ──────► referrer
+ */
+import {
+  type Digest,
+  EROFS_ARTIFACT,
+  type ErofsImageLayers,
+  erofsImageLayers,
+  formatPlatform,
+  formatReference,
+  type ImageConfig,
+  isDigest,
+  isErofsManifest,
+  type Manifest,
+  type Platform,
+  parseImageConfig,
+  platformFit,
+  type Reference,
+  SOURCE_ANNOTATION,
+  SourceError,
+  selectEntry,
+  selectErofsEntry,
+} from "../../formats/oci/index.ts";
+import { RegistryClient } from "./client.ts";
+import type { Authorization, Endpoint } from "./endpoint.ts";
+import { connectionOf, type RegistryOptions } from "./options.ts";
+import { parsed } from "./parsed.ts";
+import { listReferrers } from "./referrers.ts";
+import { type FetchedManifest, RepositoryReader } from "./repository-reader.ts";
+import { endpointsOf, readSettings } from "./settings.ts";
+
+/** Indexes inside each other. */
+const MAX_DEPTH = 3;
+/** Attached images that are looked at before none is taken. */
+const MAX_CANDIDATES = 8;
+
+export interface ConvertedRequest {
+  readonly reference: Reference;
+  readonly platform: Platform;
+  readonly plainHttp?: boolean;
+  /**
+   * Take what is attached to an image also when the reference has a digest. A digest promises bytes; anybody who may push to
+   * the repository may attach something to them later. Default: only to images named by tag, which the same people may move.
+   */
+  readonly trustReferrers?: boolean;
+  /** Told why a form that was there was not taken. */
+  readonly onRefused?: (reason: string) => void;
+}
+
+/** A converted image in a registry: its documents are verified, its layers are what the specification allows. */
+export interface ConvertedImage {
+  readonly how: "itself" | "index" | "referrer";
+  /** Of the converted image's manifest. */
+  readonly manifestDigest: Digest;
+  /** Of the manifest that it was made of; undefined when it does not tell. */
+  readonly sourceDigest: Digest | undefined;
+  readonly manifest: Manifest;
+  readonly config: ImageConfig;
+  readonly layers: ErofsImageLayers;
+  readonly access: RepositoryAccess;
+}
+
+/** How the repository of an image was reached. Plain data. */
+export interface RepositoryAccess {
+  readonly repository: string;
+  /** The one that answered first, then the others. */
+  readonly endpoints: readonly Endpoint[];
+  /** The first one's authorization. */
+  readonly authorization?: Authorization;
+}
+
+/**
+ * Finds the converted form of an image; undefined when it has none that can be used. Mirrors are asked first, the registry last.
+ * @throws SourceError when the image itself is not found, or is the converted form and broken; the signal's reason
+ */
+export async function findConverted(
+  request: ConvertedRequest,
+  options: RegistryOptions,
+): Promise<ConvertedImage | undefined> {
+  const { registry, repository } = request.reference;
+  const endpoints = endpointsOf(registry, request.plainHttp, await readSettings(options.env));
+  const name = formatReference(request.reference);
+  let failure: unknown;
+  let isThere = false;
+  for (const endpoint of endpoints) {
+    const client = new RegistryClient(endpoint, repository, connectionOf(options));
+    try {
+      const found = await findThere(new RepositoryReader(client, name, options), request);
+      isThere = true;
+      if (found === undefined) continue;
+      const { authorization } = client;
+      const access = {
+        repository,
+        endpoints: [endpoint, ...endpoints.filter((other) => other !== endpoint)],
+        ...(authorization && { authorization }),
+      };
+      return { ...found, access };
+    } catch (error) {
+      // Whatever is wrong with a mirror, the registry itself may still be right.
+      if (!(error instanceof SourceError)) throw error;
+      failure = error;
+    }
+  }
+  if (!isThere) throw failure;
+  return undefined;
+}
+
+type Found = Omit<ConvertedImage, "access">;
+
+async function findThere(reader: RepositoryReader, request: ConvertedRequest): Promise<Found | undefined> {
+  const { reference, platform } = request;
+  const wanted = reference.digest === undefined ? { tag: reference.tag! } : { digest: reference.digest };
+  let fetched = await reader.manifest(wanted);
+  for (let depth = 0; fetched.document.kind === "index"; depth++) {
+    if (depth === MAX_DEPTH)
+      throw new SourceError("ERR_BAD_MANIFEST", `${reader.name}: more than ${MAX_DEPTH} indexes inside each other`);
+    const index = fetched.document;
+    const source = selectEntry(index, platform);
+    const entry = selectErofsEntry(index, platform);
+    if (entry !== undefined) {
+      const found = await attempt(request, `the entry ${entry.digest} of its index`, async () =>
+        openConverted(reader, await reader.listed(entry), platform, source?.digest),
+      );
+      if (found !== undefined) return { ...found, how: "index" };
+    }
+    if (source === undefined) return undefined;
+    fetched = await reader.listed(source);
+  }
+  if (isErofsManifest(fetched.document))
+    return { ...(await openConverted(reader, fetched, platform, undefined)), how: "itself" };
+  if (reference.digest !== undefined && !request.trustReferrers) return undefined;
+  return findAttached(reader, fetched.digest, request);
+}
+
+async function findAttached(
+  reader: RepositoryReader,
+  source: Digest,
+  request: ConvertedRequest,
+): Promise<Found | undefined> {
+  const listed = await attempt(request, `what is attached to ${source}`, () =>
+    listReferrers(reader, source, EROFS_ARTIFACT),
+  );
+  for (const descriptor of listed?.slice(0, MAX_CANDIDATES) ?? []) {
+    const found = await attempt(request, `the attached image ${descriptor.digest}`, async () => {
+      const fetched = await reader.listed(descriptor);
+      const { document } = fetched;
+      // The list is anybody's word; the manifest itself has to say what it is attached to.
+      if (document.kind !== "manifest" || document.subject?.digest !== source)
+        throw refused(reader, `is listed for ${source}, and does not name it as its subject`);
+      return openConverted(reader, fetched, request.platform, source);
+    });
+    if (found !== undefined) return { ...found, how: "referrer" };
+  }
+  return undefined;
+}
+
+/** A form that cannot be used is no reason to fail: the image itself is there. */
+async function attempt<T>(request: ConvertedRequest, what: string, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    request.onRefused?.(`${what} is not used: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** @param source the manifest that it has to be made of, where that is known */
+async function openConverted(
+  reader: RepositoryReader,
+  { document, digest }: FetchedManifest,
+  platform: Platform,
+  source: Digest | undefined,
+): Promise<Omit<Found, "how">> {
+  if (document.kind !== "manifest" || !isErofsManifest(document)) throw refused(reader, "has no EROFS layers");
+  const made = document.annotations.get(SOURCE_ANNOTATION);
+  if (source !== undefined && made !== undefined && made !== source)
+    throw refused(reader, `was made of ${made.slice(0, 100)}, expected ${source}`);
+  const configBytes = await reader.config(document.config);
+  const config = parsed(reader.name, () => parseImageConfig(configBytes));
+  const { platform: offered } = config;
+  if (offered.architecture !== "" && platformFit(offered, platform) === 0)
+    throw new SourceError(
+      "ERR_PLATFORM",
+      `${reader.name} is an image for ${formatPlatform(offered)}, not for ${formatPlatform(platform)}`,
+    );
+  const layers = parsed(reader.name, () => erofsImageLayers(document, config.diffIds));
+  const sourceDigest = source ?? (made !== undefined && isDigest(made) ? made : undefined);
+  return { manifestDigest: digest, sourceDigest, manifest: document, config, layers };
+}
+
+function refused(reader: RepositoryReader, why: string): SourceError {
+  return new SourceError("ERR_BAD_MANIFEST", `${reader.name}: ${why}`);
+}
