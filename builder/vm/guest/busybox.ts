@@ -6,18 +6,24 @@ import { VmError } from "../errors.ts";
 const PT_INTERP = 3;
 const ELF_MAGIC = 0x7f454c46;
 
+const INSTALL = "install a static one (Debian: busybox-static) or name one with EROFSIFY_BUSYBOX";
+
 /**
- * The host's static busybox, which is the guest's user space besides the image: `$EROFSIFY_BUSYBOX`, else the first in PATH.
+ * Where the host's busybox is, which is the guest's user space besides the image: `$EROFSIFY_BUSYBOX`, else the first in PATH.
  * @throws VmError ERR_NO_BUSYBOX
  */
-export function readBusybox(env: NodeJS.ProcessEnv = process.env): { path: string; program: Buffer } {
+export function findBusybox(env: NodeJS.ProcessEnv = process.env): string {
   const folders = (env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
   const path = env.EROFSIFY_BUSYBOX ?? folders.map((folder) => join(folder, "busybox")).find((p) => existsSync(p));
-  const install = "install a static one (Debian: busybox-static) or name one with EROFSIFY_BUSYBOX";
-  if (path === undefined) throw new VmError("ERR_NO_BUSYBOX", `no busybox in PATH for the guest; ${install}`);
+  if (path === undefined) throw new VmError("ERR_NO_BUSYBOX", `no busybox in PATH for the guest; ${INSTALL}`);
+  return path;
+}
+
+/** The program, which needs nothing else to run. @throws VmError ERR_NO_BUSYBOX */
+export function readBusybox(path: string): Buffer {
   const program = readFileSync(path);
-  if (!isStatic(program)) throw new VmError("ERR_NO_BUSYBOX", `${path} is not a static program; ${install}`);
-  return { path, program };
+  if (!isStatic(program)) throw new VmError("ERR_NO_BUSYBOX", `${path} is not a static program; ${INSTALL}`);
+  return program;
 }
 
 function isStatic(program: Buffer): boolean {

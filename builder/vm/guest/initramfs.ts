@@ -20,7 +20,7 @@ import { S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from "../../../formats/tr
 import { VmError } from "../errors.ts";
 import { type GuestKernel, moduleName } from "../kernel/index.ts";
 import { bootProgram, modulePath, SUPERVISE_PATH } from "./boot-program.ts";
-import { readBusybox } from "./busybox.ts";
+import { findBusybox, readBusybox } from "./busybox.ts";
 import { formatSettings, type GuestSettings } from "./settings.ts";
 
 /** The script as it lies in the source tree; this file runs compiled, in dist/builder/vm/guest. */
@@ -35,7 +35,7 @@ const UNUSED_MS = 7 * 24 * 3600 * 1000;
 const MAX_MODULE_BYTES = 256 << 20;
 
 /**
- * The base initramfs for a kernel: busybox, modules, /init. Made once and kept by content.
+ * The base initramfs for a kernel: busybox, modules, /init. Made once, and kept for as long as they are the same files.
  *
  * @param moduleFiles Modules in loading order, relative to the kernel's modules folder.
  * @returns the file's path.
@@ -46,27 +46,29 @@ export async function baseInitramfs(
   moduleFiles: readonly string[],
   cacheDir: string,
 ): Promise<string> {
-  const busybox = readBusybox();
-  const script = readFileSync(SUPERVISE_SOURCE);
-  const stored = moduleFiles.map((file) => ({ file, bytes: readModule(join(kernel.modulesDir ?? "/", file)) }));
+  const busyboxPath = findBusybox();
+  const files = moduleFiles.map((file) => join(kernel.modulesDir ?? "/", file));
   const paths = moduleFiles.map((file, i) => modulePath(i, moduleName(file)));
+  const script = readFileSync(SUPERVISE_SOURCE);
   const init = bootProgram(paths);
-  const key = createHash("sha256");
-  for (const part of [busybox.program, script, init, ...stored.map(({ bytes }) => bytes)]) key.update(digest(part));
+  // Modules and busybox are megabytes: to read them for every guest would take longer than all else that is done here.
+  const key = createHash("sha256").update(digest(script)).update(digest(init));
+  for (const path of [busyboxPath, ...files]) key.update(identityOf(path));
   const target = join(cacheDir, `initramfs-${kernel.version}-${key.digest("hex").slice(0, 16)}.cpio`);
   if (existsSync(target)) {
     utimesSync(target, new Date(), new Date());
     return target;
   }
   removeUnused(cacheDir);
+  const busybox = readBusybox(busyboxPath);
   const modules: CpioEntry[] = [];
-  for (const [i, { file, bytes }] of stored.entries())
+  for (const [i, file] of files.entries())
     modules.push({
       path: (paths[i] as string).slice(1),
       mode: S_IFREG | 0o644,
-      data: await unpackModule(file, bytes, busybox.path),
+      data: await unpackModule(file, readModule(file), busyboxPath),
     });
-  writeWhole(cacheDir, target, baseArchive(busybox.program, script, init, modules));
+  writeWhole(cacheDir, target, baseArchive(busybox, script, init, modules));
   return target;
 }
 
@@ -92,11 +94,21 @@ export function runInitramfs(settings: GuestSettings, enter: Uint8Array): Buffer
   ]);
 }
 
+/** Which file it is, and which of its contents: another, or one that was written to, has another identity. */
+function identityOf(path: string): string {
+  const { dev, ino, size, mtimeNs, ctimeNs } = readable(path, () => statSync(path, { bigint: true }));
+  return `${path} ${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}\n`;
+}
+
 function readModule(path: string): Buffer {
+  return readable(path, () => readFileSync(path));
+}
+
+function readable<T>(path: string, read: () => T): T {
   try {
-    return readFileSync(path);
+    return read();
   } catch (error) {
-    throw new VmError("ERR_NO_KERNEL", `a module of the guest's kernel cannot be read: ${(error as Error).message}`);
+    throw new VmError("ERR_NO_KERNEL", `${path}, for the guest, cannot be read: ${(error as Error).message}`, error);
   }
 }
 
