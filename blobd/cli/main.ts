@@ -199,6 +199,21 @@ SIGINT and SIGTERM end it; guests that use its files then lose them.`,
   )
   .action(async (options) => (await import("./commands/serve.ts")).run(options));
 
+program
+  .command("trace")
+  .description("record in which order clients of a running blobd serve read its blobs, until SIGINT or SIGTERM")
+  .option("-o, --output <file>", "where the list goes (default: stdout)")
+  .option("--seconds <n>", "end after so long")
+  .addOption(storeOption())
+  .option("--socket <file>", "where blobd serve listens (default: blobd.sock in the store)")
+  .addHelpText(
+    "after",
+    `
+It is of the clients that come after it: guests that run already are not recorded. The list is for erofsify push --prefetch.
+One guest alone is recorded by erofsify run --lazy --record FILE.`,
+  )
+  .action(async (options) => (await import("./commands/trace.ts")).run(options));
+
 const store = program.command("store").description("look into the local store of blobs, check it, make it smaller");
 store
   .command("ls")

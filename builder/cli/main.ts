@@ -176,6 +176,7 @@ guestOptions(
   .option("--accel <name>", "kvm, tcg (emulation), or auto: KVM where a guest really runs by it")
   .option("--no-tty", "pipes, even on a terminal")
   .option("--timeout <seconds>", "end the guest after this time; the status is 124 then")
+  .option("--record <file>", "with --lazy: write what the guest reads first to a list, for push --prefetch")
   .option("--timings", "tell on stderr where the time to the first output went")
   .option("--print", "print QEMU's command instead of running it")
   .addHelpText(
@@ -220,6 +221,10 @@ program
   .option("--level <n>", "of zstd, 1 (fast) to 22 (small)")
   .option("--verity", "with dm-verity hash trees, and their roots as annotations; see docs/verity.md")
   .option("--chunk-size <size>", "what is compressed, and fetched later, at once, such as 256KiB")
+  .option(
+    "--prefetch <file>",
+    "a list by run --record or blobd trace: fetched ahead, in its order, where the image is run",
+  )
   .option("--platform <os/arch>", "which image of a multi-platform one")
   .option("--pull", "ask the source even when the store has an image of this name")
   .option("--plain-http", "talk HTTP without TLS to registries (automatic for localhost)")

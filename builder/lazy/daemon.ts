@@ -7,12 +7,15 @@ import {
   type FetchedCounts,
   formatCountsRequest,
   formatServeRequest,
+  formatTraceRequest,
   MAX_CONTROL_BYTES,
   parseCounts,
   parseServed,
+  parseTrace,
   type ServedBlob,
   type ServeRequest,
 } from "../../formats/control/index.ts";
+import type { PrefetchList } from "../../formats/oci/index.ts";
 
 /** This file is dist/builder/lazy/daemon.js when it runs. */
 const BLOBD = fileURLToPath(new URL("../../blobd/cli/main.js", import.meta.url));
@@ -26,6 +29,8 @@ export interface Lease {
   readonly blobs: readonly ServedBlob[];
   /** What has been fetched of them so far; undefined when the daemon does not answer. */
   fetched(): Promise<FetchedCounts | undefined>;
+  /** What has been read of them first, when the request had it recorded. @throws SourceError when the daemon has ended */
+  trace(): Promise<PrefetchList>;
   end(): void;
 }
 
@@ -44,7 +49,12 @@ export async function leaseBlobs(storeRoot: string, request: ServeRequest, signa
     if ("error" in answer) throw new SourceError(codeOf(answer.code), answer.error);
     // The lease must not keep a process that is done.
     socket.unref();
-    return { blobs: answer, fetched: () => askCounts(socket), end: () => socket.destroy() };
+    return {
+      blobs: answer,
+      fetched: () => ask(socket, formatCountsRequest(), parseCounts).catch(() => undefined),
+      trace: () => ask(socket, formatTraceRequest(), parseTrace),
+      end: () => socket.destroy(),
+    };
   } catch (error) {
     socket.destroy();
     signal.throwIfAborted();
@@ -54,13 +64,11 @@ export async function leaseBlobs(storeRoot: string, request: ServeRequest, signa
   }
 }
 
-async function askCounts(socket: Socket): Promise<FetchedCounts | undefined> {
+async function ask<T>(socket: Socket, request: string, parse: (answer: Buffer) => T): Promise<T> {
   socket.ref();
   try {
-    socket.write(formatCountsRequest());
-    return parseCounts(await readLine(socket));
-  } catch {
-    return undefined;
+    socket.write(request);
+    return parse(await readLine(socket));
   } finally {
     socket.unref();
   }

@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { formatPrefetchList, OCI_MANIFEST, PREFETCH_ANNOTATION, parsePrefetchList } from "../../formats/oci/index.ts";
 import {
   buildTar,
   busyboxLayer,
@@ -12,6 +14,7 @@ import {
   guestEnvironment,
   type Registry,
   startRegistry,
+  startServer,
   writeOciLayout,
 } from "../testkit/index.ts";
 
@@ -19,13 +22,17 @@ import {
 
 // Not tempDir: the daemon that the guests share ends after the last of them.
 const directory = mkdtempSync(join(tmpdir(), "erofsify-lazy-"));
-const store = join(directory, "lazy-store");
+const at = (name: string) => join(directory, name);
+const store = at("lazy-store");
+const BLOBD = fileURLToPath(new URL("../../blobd/cli/main.js", import.meta.url));
 const FILES = 48;
 const contents = Array.from({ length: FILES }, () => randomBytes(1 << 20));
 let registry: Registry;
 let env: Record<string, string>;
 let reference: string;
 let storedBytes: number;
+/** What the guest whose reads were recorded has fetched. */
+let recordedBytes: number;
 
 before(async () => {
   registry = await startRegistry();
@@ -46,13 +53,14 @@ before(async () => {
 });
 after(async () => {
   await registry.stop();
-  const isMounted = () => readFileSync("/proc/mounts", "utf8").includes(store);
+  const isMounted = () => readFileSync("/proc/mounts", "utf8").includes(directory);
   for (let i = 0; i < 300 && isMounted(); i++) await sleep(100);
   rmSync(directory, { recursive: true, force: true });
 });
 
-const lazily = (...command: string[]) =>
-  erofsify(["run", "--lazy", "--quiet", "--timings", "--timeout", "100", reference, ...command], { env });
+const lazily = (...command: string[]) => lazilyWith([reference, ...command]);
+const lazilyWith = (args: readonly string[], environment: Record<string, string> = env) =>
+  erofsify(["run", "--lazy", "--quiet", "--timings", "--timeout", "100", ...args], { env: environment });
 
 /** What the run says it has fetched: bytes as they came, and chunks. */
 function fetched(stderr: string): { bytes: number; chunks: number } {
@@ -60,17 +68,30 @@ function fetched(stderr: string): { bytes: number; chunks: number } {
   return { bytes: Number(number) * { B: 1, kB: 1e3, MB: 1e6, GB: 1e9 }[unit as "B"], chunks: Number(chunks) };
 }
 
-test("a command runs when a tenth of the image is here, at most", async () => {
-  const { status, stdout, stderr } = await lazily();
+const listedBytes = (name: string) =>
+  parsePrefetchList(readFileSync(at(name))).ranges.reduce((sum, { bytes }) => sum + bytes, 0);
+
+test("a command runs when a tenth of the image is here, at most; what it read is recorded", async () => {
+  const command = ["--", "sh", "-c", "cat /hello; cat /data/7 >/dev/null"];
+  const { status, stdout, stderr } = await lazilyWith(["--record", at("list"), reference, ...command]);
   assert.equal(status, 0, stderr);
   assert.equal(stdout, "from a blob\n");
   const { bytes } = fetched(stderr);
+  recordedBytes = bytes;
   assert.ok(bytes > 0 && bytes <= storedBytes / 10, `${bytes} of ${storedBytes} bytes`);
 });
 
 test("read through, every file is right; then the image is here, and a guest starts without the registry", async () => {
+  const recorder = await startServer(
+    process.execPath,
+    [BLOBD, "trace", "--store", store, "-o", at("all")],
+    /recording/,
+  );
   const all = await lazily("--", "sh", "-c", "cd /data && sha256sum *");
   assert.equal(all.status, 0, all.stderr);
+  await recorder.stop();
+  assert.ok(listedBytes("all") > FILES << 20, "all that was read is in the list");
+  assert.ok(listedBytes("list") < 12 << 20, `${listedBytes("list")} bytes were listed by the first guest`);
   const sums = new Map(
     all.stdout
       .trim()
@@ -84,6 +105,49 @@ test("read through, every file is right; then the image is here, and a guest sta
   assert.equal(again.status, 0, again.stderr);
   assert.equal(again.stdout.slice(0, 64), sums.get("7"));
   assert.equal(fetched(again.stderr).chunks, 0);
+});
+
+test("an image that comes with a list is fetched by it, whatever the guest reads", async () => {
+  const to = `${registry.host}/test/lazy:listed`;
+  const args = ["push", "--json", "--store", at("store"), `oci:${directory}/layout:v1`, "--to", to];
+  const pushed = await erofsify([...args, "--prefetch", at("list")]);
+  assert.equal(pushed.status, 0, pushed.stderr);
+  const elsewhere = { ...env, EROFSIFY_STORE: at("other-store"), EROFSIFY_SERVE_IDLE: "1" };
+  const { status, stdout, stderr } = await lazilyWith([to], elsewhere);
+  assert.equal(status, 0, stderr);
+  assert.equal(stdout, "from a blob\n");
+  // A file of 1 MiB of noise of what the first guest read and this one did not is here all the same.
+  assert.ok(fetched(stderr).bytes > recordedBytes - 300_000, `${stderr}, the recorded guest ${recordedBytes} bytes`);
+});
+
+test("a list that is no good, or of another image, is told and left out", async () => {
+  const [, repository] = /\/(.*):/.exec(reference)!;
+  const manifests = `http://${registry.host}/v2/${repository}/manifests`;
+  const headers = { accept: OCI_MANIFEST, "content-type": OCI_MANIFEST };
+  const manifest = (await (await fetch(`${manifests}/erofs`, { headers })).json()) as object;
+  const stranger = formatPrefetchList({
+    blobs: [`sha256:${"a".repeat(64)}`],
+    ranges: [{ blob: 0, offset: 0, bytes: 1 }],
+  });
+  for (const [tag, list, expected] of [
+    [
+      "broken",
+      '{"version":1,"blobs":[],"ranges":["0 0 1"]}',
+      /its prefetch list is not used: .*expected one of 0 blobs/,
+    ],
+    ["stranger", stranger, /names 1 blobs that are not of this image, such as sha256:aaaa/],
+  ] as const) {
+    const body = JSON.stringify({ ...manifest, annotations: { [PREFETCH_ANNOTATION]: list } });
+    assert.equal((await fetch(`${manifests}/${tag}`, { method: "PUT", headers, body })).status, 201);
+    const { status, stderr } = await lazilyWith(["--print", `${registry.host}/${repository}:${tag}`]);
+    assert.equal(status, 0, stderr);
+    assert.match(stderr, expected);
+  }
+  writeFileSync(at("stranger"), stranger);
+  const args = ["push", "--store", at("store"), `oci:${directory}/layout:v1`, "--to", reference];
+  const { status, stderr } = await erofsify([...args, "--prefetch", at("stranger")]);
+  assert.equal(status, 2);
+  assert.match(stderr, /has no range of a blob of oci:/);
 });
 
 test("an image that was not pushed, and one that is not in a registry, are refused with what to do", async () => {

@@ -1,7 +1,18 @@
 import { statSync } from "node:fs";
 import { type RetryPolicy, SourceError } from "../../blobd/registry/index.ts";
 import { Store, type StoredFile } from "../../blobd/store/index.ts";
-import { type ErofsLayer, erofsImageLayers, isErofsManifest } from "../../formats/oci/index.ts";
+import type { ServeRequest } from "../../formats/control/index.ts";
+import {
+  DocumentError,
+  type ErofsLayer,
+  erofsImageLayers,
+  fitPrefetchList,
+  isErofsManifest,
+  type Manifest,
+  PREFETCH_ANNOTATION,
+  type PrefetchRange,
+  parsePrefetchList,
+} from "../../formats/oci/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import { formatSource, type RegistrySpec, type SourceSpec } from "../names/index.ts";
 import { type ImageFiles, type OpenedImage, openFiles } from "../open/index.ts";
@@ -12,6 +23,10 @@ export interface LazyOptions {
   readonly storeRoot: string;
   readonly retry?: Partial<RetryPolicy>;
   readonly signal: AbortSignal;
+  /** What is read of it first is recorded. */
+  readonly isRecorded?: boolean;
+  /** Told of a prefetch list that is no good: the image is used without. */
+  readonly onWarning?: (message: string) => void;
 }
 
 /** An image whose blobs come as they are read. */
@@ -37,7 +52,14 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
   const { meta, devices } = erofsImageLayers(manifest, config.diffIds);
   const { endpoints, repository } = access;
   const blobs = [{ layer: meta, isWhole: true }, ...devices.map((layer) => ({ layer, isWhole: false }))];
-  const lease = await leaseBlobs(options.storeRoot, { endpoints, repository, blobs }, options.signal);
+  const request = {
+    endpoints,
+    repository,
+    blobs,
+    prefetch: prefetchOf(manifest, blobs, (problem) => options.onWarning?.(`${formatSource(spec)}: ${problem}`)),
+    isRecorded: options.isRecorded ?? false,
+  };
+  const lease = await leaseBlobs(options.storeRoot, request, options.signal);
   try {
     const [metaFile, ...deviceFiles] = lease.blobs;
     const contentHex = (digest: string) => digest.slice("sha256:".length);
@@ -72,10 +94,35 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
       spec,
     );
     if (lease.blobs.every(({ isComplete }) => isComplete)) await remember(options.storeRoot, files);
-    return { image: { ...image, fetched: lease.fetched }, lease };
+    const { fetched, trace } = lease;
+    return { image: { ...image, fetched, ...(options.isRecorded && { trace }) }, lease };
   } catch (error) {
     lease.end();
     throw error;
+  }
+}
+
+/** The list that came with the image, of its blobs by their places here. It is a hint: one that is no good is left out. */
+function prefetchOf(
+  { annotations }: Manifest,
+  blobs: ServeRequest["blobs"],
+  warn: (problem: string) => void,
+): readonly PrefetchRange[] {
+  const text = annotations.get(PREFETCH_ANNOTATION);
+  if (text === undefined) return [];
+  try {
+    const list = parsePrefetchList(Buffer.from(text));
+    const { ranges, strangers } = fitPrefetchList(
+      list,
+      blobs.map(({ layer }) => layer.contentDigest),
+    );
+    if (strangers.length > 0)
+      warn(`its prefetch list names ${strangers.length} blobs that are not of this image, such as ${strangers[0]}`);
+    return ranges;
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    warn(`its prefetch list is not used: ${error.message}`);
+    return [];
   }
 }
 

@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { type FoundImage, type ImageRecord, type LayerRecord, Store } from "../../blobd/store/index.ts";
 import { FormatError } from "../../formats/bytes/index.ts";
 import { type ErofsReader, openErofs } from "../../formats/erofs/index.ts";
+import type { PrefetchList } from "../../formats/oci/index.ts";
 import { formatSource, parseSource } from "../names/index.ts";
 import { type FileSource, openFileSource } from "./file-source.ts";
 
@@ -35,6 +36,8 @@ export interface OpenedImage extends ImageFiles {
   readonly devices: readonly FileSource[];
   /** What has been fetched of it, when it is fetched as it is read. */
   readonly fetched?: () => Promise<{ readonly chunks: number; readonly storedBytes: number } | undefined>;
+  /** What has been read of it, in the order of first access, when that is recorded. */
+  readonly trace?: () => Promise<PrefetchList>;
   close(): void;
 }
 

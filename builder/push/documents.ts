@@ -7,8 +7,11 @@ import {
   EROFS_CHUNK_INDEX,
   EROFS_FEATURE,
   EROFS_LAYER,
+  formatPrefetchList,
   OCI_CONFIG,
   OCI_MANIFEST,
+  PREFETCH_ANNOTATION,
+  type PrefetchList,
   SOURCE_ANNOTATION,
   verityAnnotations,
   ZSTD_SUFFIX,
@@ -88,13 +91,22 @@ export function erofsConfig(config: unknown, layers: readonly PushedLayer[]): Bu
   return Buffer.from(JSON.stringify(result));
 }
 
-export function erofsManifest(config: Uint8Array, layers: readonly PushedLayer[], sourceDigest: string): Buffer {
+/** @param prefetch what to fetch ahead where the image is used; see docs/decisions/0024 */
+export function erofsManifest(
+  config: Uint8Array,
+  layers: readonly PushedLayer[],
+  sourceDigest: string,
+  prefetch?: PrefetchList,
+): Buffer {
   const manifest = {
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     config: { mediaType: OCI_CONFIG, digest: digestOf(config), size: config.length },
     layers: layers.map(({ descriptor }) => descriptor),
-    annotations: { [SOURCE_ANNOTATION]: sourceDigest },
+    annotations: {
+      [SOURCE_ANNOTATION]: sourceDigest,
+      ...(prefetch && { [PREFETCH_ANNOTATION]: formatPrefetchList(prefetch) }),
+    },
   };
   return Buffer.from(JSON.stringify(manifest));
 }

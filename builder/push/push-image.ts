@@ -10,7 +10,7 @@ import {
   readSettings,
 } from "../../blobd/registry/index.ts";
 import { type ImageRecord, Store, type StoredFile } from "../../blobd/store/index.ts";
-import { type Digest, OCI_MANIFEST, type Reference } from "../../formats/oci/index.ts";
+import { type Digest, OCI_MANIFEST, type PrefetchList, type Reference } from "../../formats/oci/index.ts";
 import {
   compressedLayer,
   digestOf,
@@ -21,6 +21,7 @@ import {
   type PushedLayer,
   plainLayer,
 } from "./documents.ts";
+import { prefetchOf } from "./prefetch.ts";
 import { type PushListener, type PushState, type PushTarget, pushBlob, pushBytes } from "./push-blob.ts";
 import { pushPlainBlob } from "./push-plain.ts";
 
@@ -35,6 +36,8 @@ export interface PushOptions {
   readonly chunkBytes?: number;
   /** Chunks compressed at once; default: one per processor. */
   readonly workers?: number;
+  /** What to fetch ahead where the image is used; ranges that are not of its blobs are left out. */
+  readonly prefetch?: PrefetchList;
   readonly plainHttp?: boolean;
   readonly retry?: Partial<RetryPolicy>;
   readonly env?: NodeJS.ProcessEnv;
@@ -81,9 +84,10 @@ export async function pushImage(image: ImageRecord, options: PushOptions): Promi
       const role = index < image.blobs.length ? "device" : "meta";
       layers.push(...(await pushFile(store, role, file, options, target, onProgress)));
     }
+    const prefetch = options.prefetch && prefetchOf(image.blobs, options.prefetch);
     const config = erofsConfig(image.config, layers);
     await pushBytes(config, digestOf(config), target);
-    const manifest = erofsManifest(config, layers, image.manifestDigest);
+    const manifest = erofsManifest(config, layers, image.manifestDigest, prefetch);
     const manifestDigest = digestOf(manifest);
     await target.writer.putManifest(options.to.tag ?? manifestDigest, OCI_MANIFEST, manifest);
     return {

@@ -15,6 +15,8 @@ export interface AcquireOptions extends SourceCommandOptions {
   readonly lazy?: boolean;
   /** The image must have hash trees: one without is converted again. */
   readonly verity?: boolean;
+  /** With `lazy`: what is read of it first is recorded. */
+  readonly isRecorded?: boolean;
 }
 
 /*
@@ -61,7 +63,8 @@ async function openLazily(target: string, storeRoot: string, options: AcquireOpt
   const interrupt = onInterrupt();
   try {
     const { openLazy } = await import("../../lazy/index.ts");
-    const { image } = await openLazy(spec, { storeRoot, signal: interrupt.signal });
+    const { isRecorded = false } = options;
+    const { image } = await openLazy(spec, { storeRoot, signal: interrupt.signal, isRecorded, onWarning: warn });
     if (!options.verity || hasVerity(image)) return image;
     image.close();
     throw new ImageError("ERR_BAD_IMAGE", `${target} was pushed without hash trees: erofsify push --verity makes them`);

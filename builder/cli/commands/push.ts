@@ -1,8 +1,18 @@
-import { defaultStoreRoot } from "../../../blobd/store/index.ts";
+import { readFileSync, statSync } from "node:fs";
+import { defaultStoreRoot, type ImageRecord } from "../../../blobd/store/index.ts";
 import { hasLibzstd, libzstdMaxLevel } from "../../../blobd/sys/index.ts";
 import { FormatError } from "../../../formats/bytes/index.ts";
 import { MAX_CHUNK_BYTES } from "../../../formats/chunk-index/index.ts";
-import { formatReference, parseReference, type Reference } from "../../../formats/oci/index.ts";
+import {
+  type Digest,
+  fitPrefetchList,
+  formatReference,
+  MAX_PREFETCH_BYTES,
+  type PrefetchList,
+  parsePrefetchList,
+  parseReference,
+  type Reference,
+} from "../../../formats/oci/index.ts";
 import { parseSource } from "../../names/index.ts";
 import { type PushEvent, type PushOptions, pushImage } from "../../push/index.ts";
 import { UsageError, warn } from "../exit.ts";
@@ -17,6 +27,8 @@ export interface PushCommandOptions extends AcquireOptions {
   readonly compression: string;
   readonly level?: string;
   readonly chunkSize?: string;
+  /** A file with a list. */
+  readonly prefetch?: string;
   readonly json?: boolean;
 }
 
@@ -27,6 +39,7 @@ const MIN_CHUNK_BYTES = 64 << 10;
 export async function run(ref: string, options: PushCommandOptions): Promise<void> {
   const to = targetOf(ref, options.to);
   const how = encodingOf(options);
+  const prefetch = options.prefetch === undefined ? undefined : readList(options.prefetch);
   const storeRoot = options.store ?? defaultStoreRoot();
   const image = await openOrConvert(ref, options);
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
@@ -34,8 +47,11 @@ export async function run(ref: string, options: PushCommandOptions): Promise<voi
   try {
     if (image.stored === undefined)
       throw new UsageError(`${ref} is a file: expected an image of the store, or a source`);
-    const result = await pushImage(image.stored.record, {
+    const { record } = image.stored;
+    if (prefetch !== undefined) checkList(prefetch, record, options.prefetch!, ref);
+    const result = await pushImage(record, {
       ...how,
+      ...(prefetch && { prefetch }),
       storeRoot,
       to,
       ...(options.plainHttp && { plainHttp: true }),
@@ -58,6 +74,27 @@ export async function run(ref: string, options: PushCommandOptions): Promise<voi
     interrupt.dispose();
     image.close();
   }
+}
+
+/** @throws DocumentError, UsageError */
+function readList(path: string): PrefetchList {
+  const { size } = statSync(path);
+  if (size > MAX_PREFETCH_BYTES)
+    throw new UsageError(`--prefetch ${path}: has ${size} bytes, expected a list of at most ${MAX_PREFETCH_BYTES}`);
+  return parsePrefetchList(readFileSync(path));
+}
+
+/** @throws UsageError when nothing of the list is of the image */
+function checkList(list: PrefetchList, { blobs }: ImageRecord, path: string, ref: string): void {
+  const fitted = fitPrefetchList(
+    list,
+    blobs.map(({ digestHex }): Digest => `sha256:${digestHex}`),
+  );
+  if (fitted.ranges.length === 0) throw new UsageError(`--prefetch ${path}: has no range of a blob of ${ref}`);
+  if (fitted.strangers.length > 0)
+    warn(
+      `--prefetch ${path}: ${fitted.strangers.length} of its blobs are not of ${ref}, such as ${fitted.strangers[0]}`,
+    );
 }
 
 function tell({ listener }: ProgressView, reference: string, event: PushEvent): void {

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { fstatSync, rmSync } from "node:fs";
+import { fstatSync, rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
 import type { OpenedImage } from "../../open/index.ts";
 import {
@@ -43,6 +43,8 @@ export interface RunCommandOptions extends GuestCommandOptions {
   readonly tty?: boolean;
   readonly print?: boolean;
   readonly timings?: boolean;
+  /** Where a list of what the guest reads first goes. */
+  readonly record?: string;
 }
 
 /** As docker has it: the guest's command did not come to run. */
@@ -50,8 +52,11 @@ const NOT_STARTED = 125;
 
 export async function run(target: string, args: readonly string[], options: RunCommandOptions): Promise<void> {
   const startMs = performance.now();
+  if (options.record !== undefined && (!options.lazy || options.print))
+    throw new UsageError("--record needs --lazy, and a guest that runs");
   try {
-    const image = await fitToDevices(await openOrConvert(target, options), MAX_PMEM_DEVICES.qemu, "QEMU", options);
+    const wishes = { ...options, isRecorded: options.record !== undefined };
+    const image = await fitToDevices(await openOrConvert(target, wishes), MAX_PMEM_DEVICES.qemu, "QEMU", options);
     if (options.print) await print(image, args, options);
     else process.exitCode = await boot(image, args, options, startMs);
   } catch (error) {
@@ -106,6 +111,7 @@ async function boot(
       const { status, timeline } = await session.outcome;
       if (options.timings)
         process.stderr.write(timingsText(preparedMs, timeline, accelerator) + (await fetchedText(image)));
+      if (options.record !== undefined) await writeTrace(image, options.record);
       return status;
     } finally {
       detach();
@@ -113,6 +119,12 @@ async function boot(
   } finally {
     if (held) letGo();
   }
+}
+
+async function writeTrace({ trace }: OpenedImage, path: string): Promise<void> {
+  if (trace === undefined) return;
+  const { formatPrefetchList } = await import("../../../formats/oci/index.ts");
+  writeFileSync(path, `${formatPrefetchList(await trace())}\n`);
 }
 
 async function fetchedText(image: OpenedImage): Promise<string> {
