@@ -1,9 +1,11 @@
-/** Runs benchmarks: `npm run bench -- [convert|guest|virtiofs] [options]`; see docs/benchmarks.md. */
+/** Runs benchmarks: `npm run bench -- [convert|guest|virtiofs|containerd|lazy|tree] [options]`; see docs/benchmarks.md. */
 import { tmpdir } from "node:os";
 import { Command, Option } from "commander";
 import { benchContainerd } from "./containerd/index.ts";
 import { benchConvert, GROUPS } from "./convert/index.ts";
 import { benchGuest, CASE_IDS } from "./guest/index.ts";
+import { benchLazy, WORKLOAD_IDS } from "./lazy/index.ts";
+import { benchTree, CASE_IDS as TREE_IDS } from "./tree/index.ts";
 import { benchVirtiofs, CASE_IDS as VOLUME_IDS } from "./virtiofs/index.ts";
 
 const program = new Command("bench").description(
@@ -70,6 +72,51 @@ quietly(program.command("virtiofs"))
       requests,
       mappings: guests && mappings,
       inodes,
+      save,
+      workDirectory: work,
+      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+    }),
+  );
+
+quietly(program.command("lazy"))
+  .description(
+    "guests of an image that is still in a registry, over a slow line: converted first, lazy, with a list, warm",
+  )
+  .option("--rounds <n>", "guests of each workload in each way", wholeNumber, 1)
+  .addOption(
+    new Option("--only <workload...>", "these workloads")
+      .choices(WORKLOAD_IDS)
+      .default([...WORKLOAD_IDS], WORKLOAD_IDS.join(" ")),
+  )
+  .option("--line <megabits>", "what the line to the registry carries, in Mbit/s", wholeNumber, 200)
+  .option("--round-trip <ms>", "there and back on that line, in ms", wholeNumber, 10)
+  .option("--no-host", "only guests")
+  .option("--save", "replace bench/results/lazy.* and the tables in docs/benchmarks.md", false)
+  .option("--work <dir>", "where stores are while they are measured, on the disk that counts", tmpdir())
+  .action(({ rounds, only, line, roundTrip, host, save, work, lock, patience }) =>
+    benchLazy({
+      rounds,
+      workloads: only,
+      link: { bytesPerSecond: (line * 1e6) / 8, roundTripMs: roundTrip },
+      host,
+      save,
+      workDirectory: work,
+      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+    }),
+  );
+
+quietly(program.command("tree"))
+  .description(
+    "a guest reads many small files in our own ways: EROFS over virtio-pmem, imagefs and passthrough over virtio-fs",
+  )
+  .option("--rounds <n>", "guests of each case", wholeNumber, 1)
+  .addOption(new Option("--only <case...>", "these cases").choices(TREE_IDS).default([...TREE_IDS], TREE_IDS.join(" ")))
+  .option("--save", "replace bench/results/tree.* and the tables in docs/benchmarks.md", false)
+  .option("--work <dir>", "where the trees and images are while they are measured", tmpdir())
+  .action(({ rounds, only, save, work, lock, patience }) =>
+    benchTree({
+      rounds,
+      cases: only,
       save,
       workDirectory: work,
       quiet: { lockFile: lock, patienceMs: patience * 1000 },

@@ -6,7 +6,8 @@ export type CaseId = (typeof CASE_IDS)[number];
 
 /** A way for a guest to get at the tree. */
 export interface Case {
-  readonly id: CaseId;
+  /** A CaseId in this benchmark. */
+  readonly id: string;
   readonly name: string;
   readonly kind: "ours" | "peer" | "limit";
   /** The guest's root. */
@@ -18,6 +19,8 @@ export interface Case {
   readonly prepare: readonly string[];
   /** The tree's parent folder in the guest. */
   readonly folder: string;
+  /** Only this folder of the tree is read. */
+  readonly part?: string;
   /** Files and folders of the host that hold the data. */
   readonly hostPaths: readonly string[];
   /** Starts what the guest needs of the host; the process beside QEMU that serves it. */

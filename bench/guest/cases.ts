@@ -2,6 +2,7 @@ import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PAGE_SIZE } from "../../blobd/sys/index.ts";
+import { VIRTIO_FS } from "../../builder/guestkit/index.ts";
 import { openImage } from "../../builder/open/index.ts";
 import { type Server, startServer } from "../../builder/testkit/index.ts";
 import type { Requirement } from "../../builder/vm/index.ts";
@@ -11,7 +12,6 @@ import type { Case } from "./case.ts";
 import { type Inputs, TREE } from "./inputs.ts";
 
 const VIRTIO_BLK: Requirement = { option: "VIRTIO_BLK", module: "virtio_blk", why: "the benchmark's disk" };
-const VIRTIO_FS: Requirement = { option: "VIRTIO_FS", module: "virtiofs", why: "the benchmark's shared folder" };
 
 const RUN_IN_LAB = fileURLToPath(new URL("../../../samples/lab/run-in-lab.sh", import.meta.url));
 const VIRTIOFSD = "/usr/libexec/virtiofsd";

@@ -15,7 +15,10 @@ import { type CaseResult, checkSame, type Results } from "./results.ts";
 import { measureStart, type Start } from "./starts.ts";
 import { READER_NAMES } from "./targets.ts";
 
-export { CASE_IDS } from "./case.ts";
+export { CASE_IDS, type Case } from "./case.ts";
+export { makeCases } from "./cases.ts";
+export { type Inputs, makeInputs, TREE } from "./inputs.ts";
+export { CPUS, type GuestRun, MEMORY_BYTES, type Reader, type Reading, readInGuest } from "./readings.ts";
 
 export interface GuestBenchOptions {
   /** Guests of each case. */
@@ -71,7 +74,7 @@ async function readAll(
   { rounds, cases: ids, quiet }: GuestBenchOptions,
 ) {
   const { cases, metadataCacheBytes } = await makeCases(inputs, work);
-  const wanted = cases.filter(({ id }) => ids.includes(id));
+  const wanted = cases.filter(({ id }) => (ids as readonly string[]).includes(id));
   const runs = new Map(wanted.map(({ id }) => [id, [] as GuestRun[]]));
   for (let round = 1; round <= rounds; round++)
     for (const one of wanted) {

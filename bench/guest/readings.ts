@@ -48,6 +48,8 @@ export interface GuestRun {
 }
 
 export interface ReadingOptions {
+  /** Default: all. */
+  readonly readers?: readonly Reader[];
   readonly quiet: QuietOptions;
   readonly env: NodeJS.ProcessEnv;
   readonly onReading: (one: Case, reading: Reading) => void;
@@ -85,7 +87,7 @@ export async function readInGuest(
       for (const line of one.prepare) await guest.shell(line);
       const guestAtStart = await guest.memory();
       const readings: Reading[] = [];
-      for (const reader of READERS) {
+      for (const reader of options.readers ?? READERS) {
         if (reader !== "again") await guest.dropCaches();
         const found = await whenQuiet(options.quiet, async () => {
           const pageCacheBefore = await fillPageCache(one, inputs);
@@ -118,7 +120,7 @@ async function fillPageCache({ hostPaths }: Case, { readerPath }: Inputs): Promi
 
 async function read(
   guest: ShellGuest,
-  { folder }: Case,
+  { folder, part = "" }: Case,
   reader: Reader,
 ): Promise<Pick<Reading, "seconds" | "files" | "bytes">> {
   if (reader === "tar") {
@@ -126,7 +128,7 @@ async function read(
     const bytes = Number(await guest.shell(`tar -C ${folder} -cf - ${TREE} | wc -c`));
     return { seconds: (performance.now() - startMs) / 1000, bytes };
   }
-  const output = await guest.shell(`${READER} ${folder}/${TREE}`);
+  const output = await guest.shell(`${READER} ${folder}/${TREE}/${part}`);
   const [files, bytes, nanoseconds] = output.split(" ").map(Number) as [number, number, number];
   return { seconds: nanoseconds / 1e9, files, bytes };
 }

@@ -1,6 +1,6 @@
 import type { Machine } from "../kit/index.ts";
 import { type Spread, spread } from "../kit/index.ts";
-import type { Case, CaseId } from "./case.ts";
+import type { Case } from "./case.ts";
 import type { GuestRun, Reader, Reading } from "./readings.ts";
 import type { Start } from "./starts.ts";
 
@@ -23,7 +23,7 @@ export interface CaseResult extends Pick<Case, "id" | "name" | "kind"> {
   readonly runs: readonly GuestRun[];
 }
 
-export function caseOf({ cases }: Pick<Results, "cases">, id: CaseId): CaseResult | undefined {
+export function caseOf({ cases }: Pick<Results, "cases">, id: string): CaseResult | undefined {
   return cases.find((one) => one.id === id);
 }
 

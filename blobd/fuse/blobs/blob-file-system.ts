@@ -131,11 +131,13 @@ export class BlobFileSystem implements FileSystem {
     const bytes = Math.min(wanted, request.room.bytes, Math.max(0, this.#table.size(index) - offset));
     if (bytes === 0) return 0;
     const { blob, order } = this.#view(index, nodeId);
-    order?.note(offset, bytes);
-    if (blob.isThere(offset, bytes)) return this.#readNow(request, blob, offset, bytes);
+    const isThere = blob.isThere(offset, bytes);
     // Larger than our read-ahead: it comes from a mapping that asked for huge pages, as VMMs do for all memory of a guest.
-    // Linux then reads 4 MiB for one page that was touched. Refused, it asks again for that page alone.
-    if (bytes > READAHEAD_BYTES) return -EAGAIN;
+    // Linux then reads 4 MiB for one page that was touched. Refused, it asks again for that page alone: so little is fetched,
+    // and recorded.
+    if (bytes > READAHEAD_BYTES && (!isThere || order !== undefined)) return -EAGAIN;
+    order?.note(offset, bytes);
+    if (isThere) return this.#readNow(request, blob, offset, bytes);
     const reply = request.park();
     if (reply.finishRead === undefined) {
       reply.finish(-EIO);

@@ -1,0 +1,59 @@
+import type { Case, GuestRun, Reader } from "../guest/index.ts";
+import { type Machine, type Spread, spread } from "../kit/index.ts";
+
+/** What a run of the benchmark found. bench/results/tree.json holds one. */
+export interface Results {
+  readonly benchmark: "tree";
+  /** ISO 8601. */
+  readonly date: string;
+  readonly machine: Machine;
+  readonly rounds: number;
+  readonly guestMemoryBytes: number;
+  readonly guestCpus: number;
+  readonly cases: readonly CaseResult[];
+}
+
+export interface CaseResult extends Pick<Case, "id" | "name" | "kind" | "part"> {
+  readonly runs: readonly GuestRun[];
+}
+
+/** How the tree is read: by the lean reader, from empty caches of the guest and then once more. */
+export const READERS = ["lean", "again"] as const satisfies readonly Reader[];
+
+/** Seconds of a reader. */
+export function secondsOf({ runs }: CaseResult, reader: Reader): Spread {
+  return spread(
+    runs.flatMap(({ readings }) => readings.filter((one) => one.reader === reader).map(({ seconds }) => seconds)),
+  );
+}
+
+export function filesOf({ runs }: CaseResult): number {
+  return runs[0]?.readings[0]?.files ?? 0;
+}
+
+/** By how much the guest's page cache has grown since before the tree was visible, in bytes. */
+export function cacheGrowth({ runs }: CaseResult): number {
+  const grown = runs.map(({ guestEmpty, readings }) => {
+    const { guest } = readings.at(-1)!;
+    return guest.cached + guest.buffers - guestEmpty.cached - guestEmpty.buffers;
+  });
+  return Math.max(...grown);
+}
+
+/**
+ * Checks that all cases of the whole tree, and all of its part, have read the same.
+ * @throws Error telling the difference
+ */
+export function checkSame(cases: readonly CaseResult[]): void {
+  for (const part of new Set(cases.map((one) => one.part))) {
+    const found = cases
+      .filter((one) => one.part === part)
+      .flatMap(({ name, runs }) =>
+        runs.flatMap(({ readings }) =>
+          readings.map(({ files, bytes }) => ({ name, text: `${files} files, ${bytes} bytes` })),
+        ),
+      );
+    const other = found.find(({ text }) => text !== found[0]!.text);
+    if (other !== undefined) throw new Error(`${other.name} read ${other.text}; ${found[0]!.name} ${found[0]!.text}`);
+  }
+}
