@@ -52,6 +52,7 @@ async function serve(t: TestContext, ...options: string[]) {
 const sh = (script: string, ...args: string[]) =>
   execute("timeout", ["-s", "KILL", "20", "bash", "-euc", script, "bash", ...args]).then(({ stdout }) => stdout);
 
+const VIRTIOFS = ["virtiofs", "--socket-path", "/tmp/never.sock", "--shared-dir", "/tmp", "--tag", "t"];
 const CASES: readonly [args: readonly string[], status: number, says: RegExp][] = [
   [["--nope"], 2, /unknown option '--nope' \(try blobd --help\)/],
   [["passthrough"], 2, /missing required argument 'source'/],
@@ -65,6 +66,9 @@ const CASES: readonly [args: readonly string[], status: number, says: RegExp][] 
   [["passthrough", "--uid-map", "0:0:9", "--uid-map", "5:50:9", "/usr", "/tmp"], 2, /uidMap: ranges overlap/],
   [["passthrough", "--writeback", "--cache", "never", "/usr", "/tmp"], 2, /writeback needs/],
   [["passthrough", "--xattr-map", "nonsense", "/usr", "/tmp"], 2, /xattrMap|rule/],
+  [[...VIRTIOFS, "--guest-memory", "here=/usr"], 2, /--guest-memory here=\/usr: expected ADDRESS=FILE/],
+  [[...VIRTIOFS, "--guest-memory", "0x1000=/usr"], 2, /guest memory 0x1000=\/usr: expected a multiple of 2 MiB/],
+  [[...VIRTIOFS, "--guest-memory", "0x200000=/usr"], 2, /0x200000=\/usr: is no regular file/],
   [["passthrough", "--log-level", "loud", "/usr", "/tmp"], 2, /Allowed choices are trace/],
 ];
 for (const [args, status, says] of CASES)

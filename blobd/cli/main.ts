@@ -131,6 +131,12 @@ addPassthroughOptions(
       "--dax-read-only-trusted",
       "maps a --read-only directory or an image too, though the guest can write what is mapped",
     )
+    .option(
+      "--guest-memory <address=file>",
+      "the guest has this file as memory at this address (virtio-pmem); repeatable, see `erofsify vmm-args --guest-memory`",
+      collect,
+      [],
+    )
     .option("--connect", "connect to the socket, on which the VMM listens")
     .option("--supervised", "the work is done by a second process; when that dies, another one takes over")
     .option("--no-standby", "with --supervised: no process is kept ready to take over")

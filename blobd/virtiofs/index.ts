@@ -15,6 +15,12 @@
  *  supervise/   the threads in a process of their own, which another one can take over from
  * ```
  */
-export { checkOptions, DEFAULT_WINDOW_BYTES, MAX_QUEUES, type VirtiofsOptions } from "./device/index.ts";
+export {
+  checkOptions,
+  DEFAULT_WINDOW_BYTES,
+  type GuestMemoryFile,
+  MAX_QUEUES,
+  type VirtiofsOptions,
+} from "./device/index.ts";
 export { qemuLines } from "./qemu-lines.ts";
 export { type ServerOptions, VirtiofsServer } from "./server.ts";

@@ -3,10 +3,12 @@ import type { RootMounts } from "../fuse/root/index.ts";
 import { type DataPlane, type DeviceDescription, LocalDataPlane, VhostBackend } from "../vhost/index.ts";
 import {
   checkOptions,
+  closeGuestFiles,
   describeDevice,
   hearLog,
   makeDeviceMemory,
   openDevice,
+  openGuestFiles,
   soleHome,
   startAliases,
   type VirtiofsOptions,
@@ -50,24 +52,26 @@ export class VirtiofsServer {
 
   /**
    * Opens what is to be served, and the socket.
-   * @throws RangeError for options that make no device, SysError when directory or socket cannot be had
+   * @throws RangeError for options that make no device, SysError or Error when something of it cannot be opened
    */
   static async start(options: ServerOptions): Promise<VirtiofsServer> {
     const { device, log } = options;
     checkOptions(device);
+    const guestFiles = openGuestFiles(device.guestMemory);
     if (options.supervised) {
-      const plane = new SupervisedDataPlane({ device, standby: options.standby ?? false, log });
+      const plane = new SupervisedDataPlane({ device, guestFiles, standby: options.standby ?? false, log });
       await plane.started();
-      return new VirtiofsServer(describeDevice(device, null), plane, options, async () => {});
+      return new VirtiofsServer(describeDevice(device, null), plane, options, async () => closeGuestFiles(guestFiles));
     }
     const memoryFd = makeDeviceMemory(device.windowBytes);
     const aliases = await startAliases(device, (line) => log.warn(line));
     const heard = hearLog((line) => log.warn(line));
-    const { data, mounts } = openDevice(device, soleHome(memoryFd, aliases?.folderFd ?? -1));
+    const { data, mounts } = openDevice(device, soleHome(memoryFd, aliases?.folderFd ?? -1, guestFiles));
     const description = describeDevice(device, data);
     const release = async () => {
       heard.close();
       closeSync(memoryFd);
+      closeGuestFiles(guestFiles);
       await aliases?.close();
     };
     return new VirtiofsServer(description, new LocalDataPlane(description), options, release, mounts);

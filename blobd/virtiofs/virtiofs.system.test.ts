@@ -24,8 +24,15 @@ const WINDOW_BYTES = 16 << 20;
 /** A fraction of a second is usual; the machine may be busy. */
 const GOES_ON_WITHIN_MS = 30_000;
 
-async function setup(t: TestContext, options: readonly string[]) {
+/** Where the guest has a file as memory of which the VMM does not tell. */
+const IMAGE_AT = 0x20_0000_0000;
+const IMAGE_BYTES = 2 << 20;
+
+async function setup(t: TestContext, given: readonly string[], image = false) {
   const dir = mkdtempSync(join(tmpdir(), "virtiofs-"));
+  const imagePath = join(dir, "image");
+  const options = image ? [...given, "--guest-memory", `0x${IMAGE_AT.toString(16)}=${imagePath}`] : given;
+  if (image) writeFileSync(imagePath, Buffer.alloc(IMAGE_BYTES, "constants of a program, "));
   const share = join(dir, "share");
   mkdirSync(share);
   const blobd = await BlobdVirtiofs.start(share, join(dir, "socket"), ["--dax-window", "16M", ...options]);
@@ -53,7 +60,7 @@ async function setup(t: TestContext, options: readonly string[]) {
   };
   const resize = (nodeId: number, size: number) =>
     guest.call(Opcode.SETATTR, { nodeId, args: fill(fuse.SetattrIn, { valid: fuse.SetattrFlag.SIZE, size }) });
-  return { blobd, guest, share, lookup, create, map, resize, window: guest.frontEnd.channel!.mapped };
+  return { blobd, guest, share, imagePath, lookup, create, map, resize, window: guest.frontEnd.channel!.mapped };
 }
 
 /** What the descriptors of a process are open on. */
@@ -133,6 +140,29 @@ test("data in the window: what is mapped of one file is written to another, and 
   const text = readFileSync(join(share, "source"));
   assert.ok(readFileSync(join(share, "copy")).equals(text.subarray(100, 5100)));
 });
+
+for (const supervised of [false, true])
+  test(`data in memory that the VMM tells of nowhere but is a known file${supervised ? ", also to the process after" : ""}`, async (t) => {
+    const options = ["--dax", "always", ...(supervised ? ["--supervised"] : [])];
+    const { blobd, guest, share, imagePath, create } = await setup(t, options, true);
+    const image = readFileSync(imagePath);
+    // The descriptor is what is used, as in QEMU.
+    unlinkSync(imagePath);
+    const { nodeId, fh } = await create("copy");
+    const write = (offset: number, at: number, bytes: number) =>
+      guest.call(Opcode.WRITE, {
+        nodeId,
+        args: fill(fuse.WriteIn, { fh, offset, size: bytes }),
+        pieces: [{ address: IMAGE_AT + at, bytes }],
+      });
+    assert.equal((await write(0, 1000, 70_000)).error, 0);
+    if (supervised) process.kill(blobd.children()[0]!, "SIGKILL");
+    assert.equal((await write(70_000, IMAGE_BYTES - 500, 500)).error, 0);
+    assert.equal((await write(0, IMAGE_BYTES - 500, 501)).error, -14, "beyond its end");
+    assert.equal((await write(0, -1, 10)).error, -14, "before its start");
+    const expected = Buffer.concat([image.subarray(1000, 71_000), image.subarray(IMAGE_BYTES - 500)]);
+    assert.ok(readFileSync(join(share, "copy")).equals(expected));
+  });
 
 for (const standby of [true, false])
   test(`a killed process is followed by another one, ${standby ? "kept ready" : "started then"}; nothing is lost`, async (t) => {

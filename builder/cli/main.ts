@@ -202,6 +202,7 @@ guestOptions(
     .argument("[args...]", "replace the image's Cmd; write them behind --"),
 )
   .requiredOption("--vmm <name>", "qemu, cloud-hypervisor (both: a command line) or firecracker (a configuration file)")
+  .option("--guest-memory", "print instead what `blobd virtiofs` is told for a volume of this QEMU guest")
   .addHelpText(
     "after",
     `

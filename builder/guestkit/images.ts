@@ -1,7 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { openImage } from "../open/index.ts";
 import { buildTar, erofsify, run, type TarEntry } from "../testkit/index.ts";
+import { guestMemoryOptions, imagePlaces } from "../vm/index.ts";
 
 /** An image in a store, as ShellGuest takes it. */
 export interface GuestImage {
@@ -22,6 +24,16 @@ export async function imageOfEntries(entries: readonly TarEntry[], work: string)
   const path = join(work, "entries.tar");
   await writeFile(path, buildTar(entries));
   return convertTar(path, work);
+}
+
+/** What `blobd virtiofs` is told of an image that is the root of a guest with this much memory. */
+export async function imageMemoryOptions({ storeRoot, image }: GuestImage, memoryBytes: number): Promise<string[]> {
+  const opened = await openImage(image, { storeRoot });
+  try {
+    return guestMemoryOptions(await imagePlaces(opened, memoryBytes, storeRoot));
+  } finally {
+    opened.close();
+  }
 }
 
 async function convertTar(path: string, work: string): Promise<GuestImage> {

@@ -50,8 +50,7 @@ export class GuestCommandError extends Error {
  * Reads scripts, each up to a line that is the mark, and does one after the other. Mark and status close what a script wrote, on
  * both outputs. Nothing but the shell's own commands, because starting a program takes 25 ms under emulation.
  */
-const shellLoop = (mark: string) => `exec 9<&0
-script=
+const shellLoop = (mark: string) => `script=
 while IFS= read -r line; do
   if [ "$line" != ${mark} ]; then script="$script$line
 "; continue; fi
@@ -155,14 +154,6 @@ export class ShellGuest {
     const [output, errors] = await Promise.race([answered, ended]);
     if (output.status !== 0) throw new GuestCommandError(script, output.status, output.text, errors.text);
     return output.text;
-  }
-
-  /** From here on scripts run with this folder of the guest's as their root. It has a shell. */
-  async changeRoot(folder: string): Promise<void> {
-    const greeting = `echo "${this.#mark} 0"; echo "${this.#mark} 0" >&2`;
-    // The new shell says that it is there, where the old one would have said that the script has ended.
-    const program = `${greeting}\n${shellLoop(this.#mark)}`.replaceAll("'", "'\\''");
-    await this.shell(`exec chroot ${folder} /bin/sh -c '${program}' <&9`);
   }
 
   /** Writes a file that can be executed into the guest. */

@@ -28,11 +28,16 @@ export function makeGuestFolder(cacheDir: string): string {
 
 /** The folder for a guest whose command is printed: it stays, and the next command printed for the image takes it over. */
 export function printedGuestFolder(cacheDir: string, metaPath: string): string {
-  const name = createHash("sha256").update(metaPath).digest("hex").slice(0, 16);
-  const folder = join(cacheDir, "printed", name);
+  const folder = printedGuestPath(cacheDir, metaPath);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   return folder;
+}
+
+/** The path of that folder. */
+export function printedGuestPath(cacheDir: string, metaPath: string): string {
+  const name = createHash("sha256").update(metaPath).digest("hex").slice(0, 16);
+  return join(cacheDir, "printed", name);
 }
 
 function isAlive(pid: number): boolean {

@@ -50,7 +50,7 @@ async function sha256(path: string): Promise<string> {
 
 /**
  * The image's files as pmem devices, metadata first. A file whose size is no multiple of 2 MiB (an image of another tool)
- * is copied into `folder` and filled up with zeros.
+ * is copied into `folder` and filled up with zeros, unless that is there already: a guest may have it.
  */
 export async function pmemDevices(image: OpenedImage, folder: string): Promise<PmemDevice[]> {
   const paths = [image.metaPath, ...image.devicePaths];
@@ -61,6 +61,7 @@ async function wholeUnits(path: string, copyPath: string): Promise<PmemDevice> {
   const { size } = statSync(path);
   const sizeBytes = Math.ceil(size / PMEM_UNIT_BYTES) * PMEM_UNIT_BYTES;
   if (size === sizeBytes) return { path, sizeBytes };
+  if (statSync(copyPath, { throwIfNoEntry: false })?.size === sizeBytes) return { path: copyPath, sizeBytes };
   await copyFile(path, copyPath, constants.COPYFILE_FICLONE);
   await truncate(copyPath, sizeBytes);
   return { path: copyPath, sizeBytes };

@@ -9,9 +9,10 @@
  * - vmm/     one description of a machine, and each VMM's command line for it
  * - run/     QEMU as a child process, its channels, its timeline
  */
-export { defaultCacheDir, makeGuestFolder, printedGuestFolder } from "./cache.ts";
+export { defaultCacheDir, makeGuestFolder, printedGuestFolder, printedGuestPath } from "./cache.ts";
 export { VmError, type VmErrorCode } from "./errors.ts";
 export { PMEM_UNIT_BYTES, type Verification } from "./image-parts.ts";
+export { imagePlaces } from "./image-places.ts";
 export type { Requirement } from "./kernel/index.ts";
 export { leastMemory } from "./memory.ts";
 export { type Attachment, type GuestOptions, type GuestPlaces, type MachinePlan, planGuest } from "./plan.ts";
@@ -22,9 +23,11 @@ export {
   findQemu,
   firecrackerConfig,
   formatCommand,
+  guestMemoryOptions,
   MAX_PMEM_DEVICES,
   type Machine,
   qemuArgs,
+  quote,
   VMM_NAMES,
   type VmmName,
 } from "./vmm/index.ts";

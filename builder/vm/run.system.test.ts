@@ -200,10 +200,18 @@ test("after --timeout the guest is ended with status 124", async () => {
   assert.ok(seconds < 20, `${seconds} s`);
 });
 
-test("the printed command starts the same guest by hand", async () => {
+test("the printed command starts the same guest by hand; what a volume's server is told of it is so", async () => {
   const script = "tty; id -u; grep -c dax=always /proc/1/mounts; exit 3";
   const printed = await erofsify(["run", "--print", "--quiet", image, "--", script], { env });
   assert.equal(printed.status, 0, printed.stderr);
+  const places = await erofsify(["vmm-args", "--vmm", "qemu", "--guest-memory", "--quiet", image], { env });
+  const paths = [...printed.stdout.matchAll(/mem-path=([^,]+),/g)].map(([, path]) => path);
+  const addresses = [...printed.stdout.matchAll(/memaddr=([^,]+),/g)].map(([, address]) => address);
+  assert.ok(paths.length > 1);
+  assert.equal(places.stdout, paths.map((path, i) => `--guest-memory ${addresses[i]}=${path}\n`).join(""));
+  const other = await erofsify(["vmm-args", "--vmm", "firecracker", "--guest-memory", "--quiet", image], { env });
+  assert.match(other.stderr, /where firecracker places an image's files is not known/);
+  assert.equal(other.status, 2);
   const { stdout } = spawnSync("timeout", ["60", "sh", "-c", printed.stdout], { env: { ...process.env, ...env } });
   assert.equal(
     stdout.toString().replaceAll("\r\n", "\n"),

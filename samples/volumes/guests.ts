@@ -3,6 +3,7 @@ import { join } from "node:path";
 import {
   compileFsload,
   type GuestImage,
+  imageMemoryOptions,
   ShellGuest,
   startVolume,
   VIRTIO_FS,
@@ -32,14 +33,6 @@ export interface VolumeGuest {
 
 export const VOLUME = "/volume";
 const MEMORY_BYTES = 1 << 30;
-const ROOT = "/tmp/root";
-/**
- * Guests that map a volume have their programs in their own memory. Linux hands a program's pages to the volume's server
- * without a copy, constants of the program among them; those of the image are virtio-pmem's, which QEMU shows to no other device.
- */
-const PROGRAMS_IN_MEMORY = `mkdir -p ${ROOT}/tmp ${ROOT}/volume ${ROOT}/other &&
-  cp -a /bin /sbin /lib /lib64 /usr /etc ${ROOT} && mv /tmp/fsload ${ROOT}/tmp &&
-  for name in proc sys dev; do mkdir ${ROOT}/$name && mount --rbind /$name ${ROOT}/$name || exit 1; done`;
 /** Longest life of a guest, in ms. */
 const TIMEOUT_MS = 280_000;
 
@@ -56,7 +49,13 @@ export async function bootWithVolume(
 ): Promise<VolumeGuest> {
   const folder = join(work, options.folderName ?? "folder");
   mkdirSync(folder, { recursive: true });
-  const server = await startVolume(KINDS[kind], { folder, work, name: `volume${counter++}` });
+  const { serverOptions, ...rest } = KINDS[kind];
+  // Programs come from the image, and hand its memory to the volume's server: their constants, without a copy.
+  const ofImage = rest.server === "blobd" ? await imageMemoryOptions(image, MEMORY_BYTES) : [];
+  const server = await startVolume(
+    { ...rest, serverOptions: [...serverOptions, ...ofImage] },
+    { folder, work, name: `volume${counter++}` },
+  );
   try {
     const guest = await ShellGuest.boot({
       ...image,
@@ -68,8 +67,6 @@ export async function bootWithVolume(
       env,
     });
     await guest.put(FSLOAD, readFileSync(fsloadPath));
-    if (KINDS[kind].mountOptions !== undefined)
-      await guest.shell(PROGRAMS_IN_MEMORY).then(() => guest.changeRoot(ROOT));
     await guest.shell(server.mount(VOLUME));
     const end = async () => {
       await guest.end();

@@ -1,8 +1,15 @@
+import { resolve } from "node:path";
 import type { ExportConfig } from "../../fuse/exports/index.ts";
 import type { RootMount, ServedConfig } from "../../fuse/root/index.ts";
 import { blobEntries, findImageFiles } from "../../images/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
-import { MAX_QUEUES, qemuLines, type VirtiofsOptions, VirtiofsServer } from "../../virtiofs/index.ts";
+import {
+  type GuestMemoryFile,
+  MAX_QUEUES,
+  qemuLines,
+  type VirtiofsOptions,
+  VirtiofsServer,
+} from "../../virtiofs/index.ts";
 import { UsageError } from "../exit.ts";
 import { folder } from "../folder.ts";
 import { createLogger } from "../logger.ts";
@@ -23,6 +30,7 @@ export interface VirtiofsCommandOptions extends PassthroughOptions {
   readonly daxWindow: string;
   readonly daxThreshold?: string;
   readonly daxReadOnlyTrusted?: boolean;
+  readonly guestMemory: readonly string[];
   readonly connect?: boolean;
   readonly supervised?: boolean;
   readonly standby: boolean;
@@ -146,7 +154,16 @@ function deviceOf(options: VirtiofsCommandOptions, volume: ServedConfig): Virtio
     queues: parseCount("--queues", options.queues, 1, MAX_QUEUES),
     windowBytes: hasWindow ? parseBytes("--dax-window", options.daxWindow) : 0,
     volume,
+    guestMemory: options.guestMemory.map(parseGuestMemory),
   };
+}
+
+/** `0x100000000=/path`: where the guest has a file as memory. */
+function parseGuestMemory(text: string): GuestMemoryFile {
+  const [, address, path] = /^(0x[0-9a-f]{1,13}|\d{1,16})=(.+)$/is.exec(text) ?? [];
+  if (path === undefined)
+    throw new UsageError(`--guest-memory ${text}: expected ADDRESS=FILE, as in 0x100000000=/file`);
+  return { guestAddress: Number(address), path: resolve(path) };
 }
 
 function printQemu(device: VirtiofsOptions, socketPath: string): void {

@@ -1,6 +1,7 @@
 /** The virtio-fs device: what a front-end sees, what its threads do, what they share. */
 export { describeDevice } from "./description.ts";
 export { makeDeviceMemory } from "./device-memory.ts";
+export { closeGuestFiles, type GuestMemoryFile, openGuestFiles } from "./guest-files.ts";
 export { HoldReceiver, hearHolds } from "./hold-channel.ts";
 export { giveData, makeLateData } from "./late-data.ts";
 export { hearLog } from "./log-channel.ts";

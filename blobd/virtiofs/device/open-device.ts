@@ -1,6 +1,7 @@
 import type { Inheritance } from "../../fuse/passthrough/index.ts";
 import { createServed, type RootMounts } from "../../fuse/root/index.ts";
 import { Aliases } from "../alias/index.ts";
+import type { GuestFile } from "../queue/index.ts";
 import { WindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
 import { checkOptions, type VirtiofsOptions } from "./options.ts";
@@ -12,6 +13,8 @@ export interface DeviceHome {
   readonly memoryFd: number;
   /** The folder of aliases; -1 for none. */
   readonly aliasFolderFd: number;
+  /** Memory of the guest that is files of the host: openGuestFiles. */
+  readonly guestFiles: readonly GuestFile[];
   /** Another process has served it before, and is dead. */
   readonly takesOver: boolean;
   /** The volume's memory, of which that process had a copy held; -1 for none. It is this process's. */
@@ -25,7 +28,7 @@ export interface DeviceHome {
 }
 
 /** A home for a device whose process takes everything with it. */
-export function soleHome(memoryFd: number, aliasFolderFd: number): DeviceHome {
+export function soleHome(memoryFd: number, aliasFolderFd: number, guestFiles: readonly GuestFile[]): DeviceHome {
   const nothing = {
     takesOver: false,
     volumeFd: -1,
@@ -33,7 +36,7 @@ export function soleHome(memoryFd: number, aliasFolderFd: number): DeviceHome {
     holdFd: -1,
     holdVolume: () => {},
   };
-  return { memoryFd, aliasFolderFd, ...nothing };
+  return { memoryFd, aliasFolderFd, guestFiles, ...nothing };
 }
 
 /** Aliases for a device with a window, if they can be had; without them QEMU maps files of whole pages only. */
@@ -72,8 +75,8 @@ export function openDevice(options: VirtiofsOptions, home: DeviceHome): OpenedDe
   const { shared: volume, mounts } = createServed(options.volume, inheritanceOf(home));
   // Of what is read only, nothing has to outlive a process.
   if (!home.takesOver && volume.kind === "directory") home.holdVolume(volume.shared.memory.fd);
-  const { memoryFd, aliasFolderFd, holdFd } = home;
-  return { mounts, data: { options, memoryFd, volume, aliasFolderFd, holdFd } };
+  const { memoryFd, aliasFolderFd, holdFd, guestFiles } = home;
+  return { mounts, data: { options, memoryFd, volume, aliasFolderFd, holdFd, guestFiles } };
 }
 
 function inheritanceOf({ takesOver, volumeFd, files }: DeviceHome): Inheritance | undefined {

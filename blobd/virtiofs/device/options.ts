@@ -2,6 +2,7 @@ import { TAG_BYTES } from "../../../formats/virtio/index.ts";
 import { RANGE_BYTES } from "../../fuse/index.ts";
 import type { ServedConfig } from "../../fuse/root/index.ts";
 import { MAX_WINDOW_BYTES } from "../window/index.ts";
+import { checkGuestMemory, type GuestMemoryFile } from "./guest-files.ts";
 
 /** Request queues at most: as many as a guest's processors are ever worth. */
 export const MAX_QUEUES = 64;
@@ -17,10 +18,12 @@ export interface VirtiofsOptions {
   /** Size of the DAX window, a multiple of 2 MiB; 0 for a device without. */
   readonly windowBytes: number;
   readonly volume: ServedConfig;
+  /** Files that the guest has as memory of which the VMM tells no other device, such as images as virtio-pmem. */
+  readonly guestMemory: readonly GuestMemoryFile[];
 }
 
 /** @throws RangeError for a device that there is none of; the volume's settings are checked when it is opened */
-export function checkOptions({ tag, queues, windowBytes }: VirtiofsOptions): void {
+export function checkOptions({ tag, queues, windowBytes, guestMemory }: VirtiofsOptions): void {
   const bytes = Buffer.byteLength(tag);
   if (bytes < 1 || bytes > TAG_BYTES || tag.includes("\0"))
     throw new RangeError(
@@ -32,4 +35,5 @@ export function checkOptions({ tag, queues, windowBytes }: VirtiofsOptions): voi
     throw new RangeError(
       `DAX window: found ${windowBytes} bytes, expected 0 or a multiple of ${RANGE_BYTES} up to ${MAX_WINDOW_BYTES}`,
     );
+  checkGuestMemory(guestMemory);
 }

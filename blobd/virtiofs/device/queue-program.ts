@@ -3,7 +3,7 @@ import type { FileSystem } from "../../fuse/index.ts";
 import { openServed, type ServedShared } from "../../fuse/root/index.ts";
 import type { HandlerFactory } from "../../vhost/index.ts";
 import { openAlias } from "../alias/index.ts";
-import { FsQueue, NotingMapper } from "../queue/index.ts";
+import { FsQueue, type GuestFile, NotingMapper, ReadOnlyMemory } from "../queue/index.ts";
 import { DaxWindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
 import { holdHooks } from "./hold-channel.ts";
@@ -21,6 +21,8 @@ export interface WorkerData {
   readonly aliasFolderFd: number;
   /** The socket into which files go that have lost their name; -1 for none. */
   readonly holdFd: number;
+  /** Memory of the guest that is files of the host. */
+  readonly guestFiles: readonly GuestFile[];
 }
 
 const EBADF = 9;
@@ -28,7 +30,7 @@ const EBADF = 9;
 /** Makes the handler of one queue: a file system of its own over the shared state. */
 export const makeQueue: HandlerFactory = (worker) => {
   const data = worker.data as WorkerData | LateData;
-  const { options, memoryFd, volume, aliasFolderFd, holdFd } = "late" in data ? takeData(data) : data;
+  const { options, memoryFd, volume, aliasFolderFd, holdFd, guestFiles } = "late" in data ? takeData(data) : data;
   const { windowBytes } = options;
   const memory = mapDeviceMemory(memoryFd, windowBytes);
   const mapper = new NotingMapper(worker);
@@ -46,5 +48,13 @@ export const makeQueue: HandlerFactory = (worker) => {
         });
   const opened = openServed(volume, window ?? undefined, holdFd < 0 ? undefined : holdHooks(holdFd));
   fileSystem = opened;
-  return new FsQueue({ worker, fileSystem: opened, session: memory.session, window, mapper, log: openLog() });
+  return new FsQueue({
+    worker,
+    fileSystem: opened,
+    session: memory.session,
+    window,
+    mapper,
+    guestFiles: new ReadOnlyMemory(guestFiles),
+    log: openLog(),
+  });
 };

@@ -16,6 +16,7 @@ import {
   type ShmemMapper,
 } from "../../vhost/index.ts";
 import type { WindowMemory } from "./guest-memory.ts";
+import type { ReadOnlyMemory } from "./read-only-memory.ts";
 import { Transport } from "./transport.ts";
 
 const EINTR = 4;
@@ -29,6 +30,8 @@ export interface FsQueueOptions {
   readonly window: (WindowMemory & { forgetAll(): void }) | null;
   /** The mapper that the window uses, so that a request during which it was told to stop is put back. */
   readonly mapper: NotingMapper;
+  /** Memory of the guest that the front-end does not show, for what it asks to be written. */
+  readonly guestFiles: ReadOnlyMemory;
   readonly log: (line: string) => void;
 }
 
@@ -54,7 +57,7 @@ export class FsQueue implements QueueHandler {
       hasWindow: options.window !== null,
       log: options.log,
     });
-    this.#transport = new Transport(options.window, options.mapper);
+    this.#transport = new Transport(options.window, options.mapper, options.guestFiles);
     this.#transport.request.park = () => this.#park();
   }
 

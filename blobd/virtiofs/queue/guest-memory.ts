@@ -1,6 +1,7 @@
 import { copyMemory } from "../../sys/index.ts";
 import { PLACE, type Segments, type ShmemMapper } from "../../vhost/index.ts";
 import type { Bounce } from "./bounce.ts";
+import type { ReadOnlyMemory } from "./read-only-memory.ts";
 
 /** What copies between the window and memory: a DaxWindowTable. */
 export interface WindowMemory {
@@ -12,7 +13,8 @@ const EFAULT = 14;
 
 /**
  * Moves bytes between a chain's segments and this process's memory, wherever the segments lie: in guest memory, which is
- * mapped; in the DAX window, which is not; in memory of the guest that only the front-end has.
+ * mapped; in the DAX window, which is not; in memory of the guest that only the front-end has, of which some is known to
+ * be files, and is read there.
  *
  * Results are 0 or a negative error number, -EFAULT for memory that cannot be reached.
  */
@@ -20,11 +22,13 @@ export class GuestMemory {
   readonly #window: WindowMemory | null;
   readonly #mapper: ShmemMapper;
   readonly #bounce: Bounce;
+  readonly #files: ReadOnlyMemory;
 
-  constructor(window: WindowMemory | null, mapper: ShmemMapper, bounce: Bounce) {
+  constructor(window: WindowMemory | null, mapper: ShmemMapper, bounce: Bounce, files: ReadOnlyMemory) {
     this.#window = window;
     this.#mapper = mapper;
     this.#bounce = bounce;
+    this.#files = files;
   }
 
   /** Copies bytes `from` to `end` of the segments to `address`. They reach that far. */
@@ -65,6 +69,7 @@ export class GuestMemory {
   /** Copies what lies elsewhere than in mapped guest memory to `address`. */
   read(place: number, from: number, bytes: number, address: number): number {
     if (place === PLACE.WINDOW) return this.#window?.copyOut(from, bytes, address) ?? -EFAULT;
+    if (this.#files.has(from)) return this.#files.read(from, bytes, address);
     return this.#transfer(from, bytes, (at) => copyMemory(address, at, bytes), false);
   }
 

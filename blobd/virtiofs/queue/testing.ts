@@ -6,11 +6,11 @@ import { type FileSystem, IN_ARGS, SESSION_WORDS } from "../../fuse/index.ts";
 import { type Call, fill } from "../../fuse/testing/index.ts";
 import { addressOf, viewMemory } from "../../sys/index.ts";
 import { Chain, MAX_SEGMENTS, PLACE, type QueueWorker, type Segments, type ShmemMapper } from "../../vhost/index.ts";
-import { FsQueue, NotingMapper, type WindowMemory } from "./index.ts";
+import { FsQueue, type GuestFile, NotingMapper, ReadOnlyMemory, type WindowMemory } from "./index.ts";
 
 const MEMORY_BYTES = 16 << 20;
 /** Where memory lies that only the front-end has, as the guest sees it. */
-const FOREIGN_AT = 0x1_0000_0000;
+export const FOREIGN_AT = 0x1_0000_0000;
 
 /** What came back: the status, and what is behind the header. Null when nothing was written. */
 export type Reply = { readonly error: number; readonly unique: bigint; readonly body: Buffer } | null;
@@ -36,7 +36,8 @@ export class TestQueue {
   readonly #random: Random;
   #unique = 2n;
 
-  constructor(fileSystem: FileSystem, seed = 1, hasWindow = true) {
+  /** @param guestFiles what of the memory that only the front-end has is files, from its start */
+  constructor(fileSystem: FileSystem, seed = 1, hasWindow = true, guestFiles: readonly GuestFile[] = []) {
     this.#random = new Random(seed);
     const mapper = new NotingMapper({ mapper: this.#mapper() });
     const worker: QueueWorker = {
@@ -55,6 +56,7 @@ export class TestQueue {
       session: this.#session,
       window: hasWindow ? { ...this.#window(), forgetAll: () => {} } : null,
       mapper,
+      guestFiles: new ReadOnlyMemory(guestFiles),
       log: (line) => this.log.push(line),
     });
   }

@@ -3,6 +3,7 @@ import { FuseRequest, IN_ARGS, INPUT_BYTES, type IoVector, OUT_ARGS, OUTPUT_BYTE
 import { type Chain, PLACE, type Segments, type ShmemMapper } from "../../vhost/index.ts";
 import { Bounce } from "./bounce.ts";
 import { GuestMemory, type WindowMemory } from "./guest-memory.ts";
+import type { ReadOnlyMemory } from "./read-only-memory.ts";
 
 const E2BIG = 7;
 const EFAULT = 14;
@@ -34,8 +35,8 @@ export class Transport {
   readonly #bounced: { readonly place: number; readonly to: number; readonly at: number; readonly bytes: number }[] =
     [];
 
-  constructor(window: WindowMemory | null, mapper: ShmemMapper) {
-    this.#memory = new GuestMemory(window, mapper, this.#bounce);
+  constructor(window: WindowMemory | null, mapper: ShmemMapper, files: ReadOnlyMemory) {
+    this.#memory = new GuestMemory(window, mapper, this.#bounce, files);
   }
 
   /**

@@ -1,5 +1,6 @@
 import type { ChannelDescription, MemoryRegion, QueueStart, WindowPlace } from "../../vhost/index.ts";
 import type { VirtiofsOptions } from "../device/index.ts";
+import type { GuestFile } from "../queue/index.ts";
 
 /**
  * What a supervisor and the process that does the work say to each other. Descriptors travel beside; their order is said
@@ -12,14 +13,15 @@ export interface PrepareMessage {
 }
 
 /**
- * It serves from now on. Descriptors: the device's memory; the volume's memory, if it was held; files that were held, in
- * the order of `files`.
+ * It serves from now on. Descriptors: the device's memory; the volume's memory, if it was held; the guest's memory that is
+ * files, in the order of `guestFiles`; files that were held, in the order of `files`.
  */
 export interface StartMessage {
   readonly start: VirtiofsOptions;
   /** Another process has served this device before and is dead. */
   readonly takesOver: boolean;
   readonly hasVolume: boolean;
+  readonly guestFiles: readonly Omit<GuestFile, "fd">[];
   /** Handles of the files that were held. */
   readonly files: readonly number[];
 }

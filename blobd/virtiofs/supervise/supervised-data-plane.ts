@@ -9,6 +9,7 @@ import {
   type WindowPlace,
 } from "../../vhost/index.ts";
 import { makeDeviceMemory, type VirtiofsOptions } from "../device/index.ts";
+import type { GuestFile } from "../queue/index.ts";
 import { type Call, encodeQueue } from "./messages.ts";
 import { WorkerEnded, type WorkerEvents, WorkerProcess } from "./worker-process.ts";
 
@@ -18,6 +19,8 @@ const DEATHS_WITHIN_MS = 30_000;
 
 export interface SupervisorOptions {
   readonly device: VirtiofsOptions;
+  /** The device's guest memory, open: the caller closes it afterwards. */
+  readonly guestFiles: readonly GuestFile[];
   /** Keeps a second process started and waiting, which takes over at once. */
   readonly standby: boolean;
   readonly log: { info(line: string): void; warn(line: string): void };
@@ -145,16 +148,28 @@ export class SupervisedDataPlane implements DataPlane {
 
   /** Gets a process to serve and tells it all there is. */
   async #begin(takesOver: boolean): Promise<void> {
-    const { device, standby, log } = this.#options;
+    const { device, guestFiles, standby, log } = this.#options;
     const began = performance.now();
     const worker = this.#standby ?? this.#spawn();
     this.#standby = null;
     this.#worker = worker;
     const hasVolume = this.#volumeFd >= 0;
-    const start = { start: device, takesOver, hasVolume, files: [...this.#files.keys()] };
+    const start = {
+      start: device,
+      takesOver,
+      hasVolume,
+      guestFiles: guestFiles.map(({ fd, ...file }) => file),
+      files: [...this.#files.keys()],
+    };
+    const fds = [
+      this.#memoryFd,
+      ...(hasVolume ? [this.#volumeFd] : []),
+      ...guestFiles.map(({ fd }) => fd),
+      ...this.#files.values(),
+    ];
     // All at once: they are done in order.
     const calls = [
-      worker.call(start, [this.#memoryFd, ...(hasVolume ? [this.#volumeFd] : []), ...this.#files.values()]),
+      worker.call(start, fds),
       ...[
         memoryCall(this.#regions),
         { message: { call: "setWindow", window: this.#window } as const },

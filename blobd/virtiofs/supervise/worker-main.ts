@@ -69,11 +69,14 @@ async function prepare({ prepare: options }: PrepareMessage): Promise<void> {
   aliases = await startAliases(options, (log) => tell({ log }));
 }
 
-function start({ start: options, takesOver, hasVolume, files }: StartMessage, [memoryFd, ...rest]: number[]): void {
+function start(message: StartMessage, [memoryFd, ...rest]: number[]): void {
+  const { start: options, takesOver, hasVolume, files } = message;
   const volumeFd = hasVolume ? rest.shift()! : -1;
+  const guestFiles = message.guestFiles.map((file) => ({ ...file, fd: rest.shift()! }));
   const { data } = openDevice(options, {
     memoryFd: memoryFd!,
     aliasFolderFd: aliases?.folderFd ?? -1,
+    guestFiles,
     takesOver,
     volumeFd,
     files: new Map(files.map((fh, index) => [fh, rest[index]!])),

@@ -11,5 +11,6 @@ export {
   VMM_NAMES,
   type VmmName,
 } from "./machine.ts";
+export { guestMemoryOptions, type PlacedFile, pmemPlaces } from "./memory-places.ts";
 export { type Accelerator, qemuArgs } from "./qemu.ts";
-export { formatCommand } from "./shell.ts";
+export { formatCommand, quote } from "./shell.ts";

@@ -59,6 +59,6 @@ export const KERNEL_ARGUMENTS: readonly string[] = ["quiet", "panic=-1", "random
 const MIB = 1 << 20;
 
 /** Memory in MiB, rounded up: the unit of every VMM. */
-export function memoryMib(machine: Machine): number {
+export function memoryMib(machine: Pick<Machine, "memoryBytes">): number {
   return Math.ceil(machine.memoryBytes / MIB);
 }

@@ -1,5 +1,6 @@
 /** QEMU's command line for a guest. */
 import { type Channels, KERNEL_ARGUMENTS, type Machine, memoryMib } from "./machine.ts";
+import { type PlacedFile, placesBytes, pmemPlaces } from "./memory-places.ts";
 
 /** `kvm` runs the guest on the processor, `tcg` emulates it, `kvm:tcg` lets QEMU choose by whether /dev/kvm opens. */
 export type Accelerator = "kvm" | "tcg" | "kvm:tcg";
@@ -12,8 +13,6 @@ const PMEM_SLOT = 3;
 const FUNCTIONS = 8;
 /** Room for the alignment of memory devices, in MiB. */
 const SPARE_MIB = 1024;
-/** virtio-pmem devices are placed at multiples of this, in bytes. */
-const PMEM_ALIGNMENT = 2 << 20;
 
 /**
  * Arguments of qemu-system-x86_64. Every image file is `share=on,readonly=on`: mapped from the page cache that all guests
@@ -21,7 +20,8 @@ const PMEM_ALIGNMENT = 2 << 20;
  */
 export function qemuArgs(machine: Machine, accelerator: Accelerator): string[] {
   const memory = memoryMib(machine);
-  const pmemMib = machine.pmem.reduce((sum, { sizeBytes }) => sum + alignUp(sizeBytes) / 2 ** 20, 0);
+  const pmemMib = placesBytes(machine.pmem) / 2 ** 20;
+  const places = pmemPlaces(machine);
   return [
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
     ...["-machine", `q35,accel=${accelerator}`, "-cpu", "max"],
@@ -30,7 +30,7 @@ export function qemuArgs(machine: Machine, accelerator: Accelerator): string[] {
     ...["-append", [consoleArgument(machine), ...KERNEL_ARGUMENTS].join(" ")],
     ...consoleArgs(machine),
     ...(machine.scratchPath === undefined ? [] : scratchArgs(machine.scratchPath)),
-    ...machine.pmem.flatMap(({ path, sizeBytes }, index) => pmemArgs(path, sizeBytes, index)),
+    ...machine.pmem.flatMap(({ sizeBytes }, index) => pmemArgs(places[index]!, sizeBytes, index)),
   ];
 }
 
@@ -81,13 +81,13 @@ function scratchArgs(path: string): string[] {
 }
 
 /** Functions of one slot share it, so that many devices fit the 32 slots of the bus. Bus order is the image's order. */
-function pmemArgs(path: string, sizeBytes: number, index: number): string[] {
+function pmemArgs({ path, guestAddress }: PlacedFile, sizeBytes: number, index: number): string[] {
   const addr = address(PMEM_SLOT + Math.floor(index / FUNCTIONS), index % FUNCTIONS);
   return [
     "-object",
     `memory-backend-file,id=mem${index},mem-path=${escapeCommas(path)},size=${sizeBytes},share=on,readonly=on`,
     "-device",
-    `virtio-pmem-pci,memdev=mem${index},addr=${addr},multifunction=on`,
+    `virtio-pmem-pci,memdev=mem${index},memaddr=0x${guestAddress.toString(16)},addr=${addr},multifunction=on`,
   ];
 }
 
@@ -98,8 +98,4 @@ function address(slot: number, fn: number): string {
 /** In QEMU's option lists a comma in a value is written twice. */
 function escapeCommas(path: string): string {
   return path.replaceAll(",", ",,");
-}
-
-function alignUp(bytes: number): number {
-  return Math.ceil(bytes / PMEM_ALIGNMENT) * PMEM_ALIGNMENT;
 }

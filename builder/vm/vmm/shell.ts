@@ -8,6 +8,7 @@ export function formatCommand(command: string, args: readonly string[]): string 
   return `${lines.join(" \\\n  ")}\n`;
 }
 
-function quote(arg: string): string {
+/** One word as a shell reads it. */
+export function quote(arg: string): string {
   return /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`;
 }

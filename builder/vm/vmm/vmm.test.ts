@@ -2,7 +2,15 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { cloudHypervisorArgs, firecrackerConfig, formatCommand, type Machine, qemuArgs } from "./index.ts";
+import {
+  cloudHypervisorArgs,
+  firecrackerConfig,
+  formatCommand,
+  guestMemoryOptions,
+  type Machine,
+  pmemPlaces,
+  qemuArgs,
+} from "./index.ts";
 
 // The golden files are command lines as a user would paste them. UPDATE_GOLDENS=1 writes them anew.
 
@@ -64,6 +72,23 @@ test("every image file is read-only and shared", () => {
   const backends = qemuArgs(machine, "kvm").filter((arg) => arg.startsWith("memory-backend-file"));
   assert.equal(backends.length, machine.pmem.length);
   for (const backend of backends) assert.match(backend, /,share=on,readonly=on$/);
+});
+
+test("image files lie one behind the other, from the GiB behind a q35 machine's memory on", () => {
+  const GIB = 1 << 30;
+  const firstOf = (memoryBytes: number) => pmemPlaces({ memoryBytes, pmem: machine.pmem })[0]!.guestAddress / GIB;
+  // Seen in guests' /proc/iomem: 512 MiB, 2560 MiB, 2816 MiB, 3500 MiB.
+  const found = [512, 2560, 2816, 3500].map((mib) => firstOf(mib * 2 ** 20));
+  assert.deepEqual(found, [4, 4, 5, 6]);
+  const places = pmemPlaces(machine);
+  assert.deepEqual(
+    places.map(({ guestAddress }) => guestAddress),
+    [4 * GIB, 4 * GIB + (2 << 20)],
+  );
+  assert.deepEqual(guestMemoryOptions(places), [
+    ...["--guest-memory", "0x100000000=/store/meta"],
+    ...["--guest-memory", "0x100200000=/store/with, comma's"],
+  ]);
 });
 
 test("Cloud Hypervisor", () => {
