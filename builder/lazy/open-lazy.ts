@@ -1,4 +1,5 @@
 import { statSync } from "node:fs";
+import { type Lease, leaseBlobs } from "../../blobd/lease/index.ts";
 import { type RetryPolicy, SourceError } from "../../blobd/registry/index.ts";
 import { Store, type StoredFile } from "../../blobd/store/index.ts";
 import type { ServeRequest } from "../../formats/control/index.ts";
@@ -17,7 +18,6 @@ import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import { formatSource, type RegistrySpec, type SourceSpec } from "../names/index.ts";
 import { type ImageFiles, type OpenedImage, openFiles } from "../open/index.ts";
 import { resolvePushed } from "../sources/index.ts";
-import { type Lease, leaseBlobs } from "./daemon.ts";
 
 export interface LazyOptions {
   readonly storeRoot: string;
@@ -59,7 +59,7 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
     prefetch: prefetchOf(manifest, blobs, (problem) => options.onWarning?.(`${formatSource(spec)}: ${problem}`)),
     isRecorded: options.isRecorded ?? false,
   };
-  const lease = await leaseBlobs(options.storeRoot, request, options.signal);
+  const lease = await leaseBlobs(options.storeRoot, request, options);
   try {
     const [metaFile, ...deviceFiles] = lease.blobs;
     const contentHex = (digest: string) => digest.slice("sha256:".length);

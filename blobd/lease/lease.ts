@@ -2,7 +2,6 @@ import { spawn } from "node:child_process";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { SourceError } from "../../blobd/registry/index.ts";
 import {
   type FetchedCounts,
   formatCountsRequest,
@@ -15,14 +14,20 @@ import {
   type ServedBlob,
   type ServeRequest,
 } from "../../formats/control/index.ts";
-import type { PrefetchList } from "../../formats/oci/index.ts";
+import { type PrefetchList, SourceError } from "../../formats/oci/index.ts";
 
-/** This file is dist/builder/lazy/daemon.js when it runs. */
-const BLOBD = fileURLToPath(new URL("../../blobd/cli/main.js", import.meta.url));
+/** This file is dist/blobd/lease/lease.js when it runs. */
+const BLOBD = fileURLToPath(new URL("../cli/main.js", import.meta.url));
 /** How long a daemon that we start may take to be there, in ms. */
 const START_MS = 20_000;
 /** A daemon that we start ends when nobody has used it for so long, in seconds: `$EROFSIFY_SERVE_IDLE`, or a minute. */
 const IDLE_SECONDS = process.env.EROFSIFY_SERVE_IDLE ?? "60";
+
+export interface LeaseOptions {
+  readonly signal: AbortSignal;
+  /** Told when the daemon has ended, or has let go of us, before `end`. */
+  readonly onLost?: () => void;
+}
 
 /** Blobs as files, for as long as the lease is held: until `end`, or the end of this process. */
 export interface Lease {
@@ -38,7 +43,11 @@ export interface Lease {
  * Asks the store's `blobd serve` for blobs, and starts one when none runs.
  * @throws SourceError with the daemon's words; the signal's reason
  */
-export async function leaseBlobs(storeRoot: string, request: ServeRequest, signal: AbortSignal): Promise<Lease> {
+export async function leaseBlobs(
+  storeRoot: string,
+  request: ServeRequest,
+  { signal, onLost }: LeaseOptions,
+): Promise<Lease> {
   const socketPath = join(storeRoot, "blobd.sock");
   const socket = (await tryConnect(socketPath)) ?? (await startAndConnect(storeRoot, socketPath));
   const abort = () => socket.destroy();
@@ -49,11 +58,19 @@ export async function leaseBlobs(storeRoot: string, request: ServeRequest, signa
     if ("error" in answer) throw new SourceError(codeOf(answer.code), answer.error);
     // The lease must not keep a process that is done.
     socket.unref();
+    let isHeld = true;
+    socket.on("error", () => {}); // Its end is told by the close.
+    socket.once("close", () => {
+      if (isHeld) onLost?.();
+    });
     return {
       blobs: answer,
       fetched: () => ask(socket, formatCountsRequest(), parseCounts).catch(() => undefined),
       trace: () => ask(socket, formatTraceRequest(), parseTrace),
-      end: () => socket.destroy(),
+      end: () => {
+        isHeld = false;
+        socket.destroy();
+      },
     };
   } catch (error) {
     socket.destroy();
@@ -137,7 +154,8 @@ function readLine(socket: Socket): Promise<Buffer> {
   let bytes = 0;
   return new Promise((resolve, reject) => {
     const end = (settle: () => void) => {
-      socket.off("data", onData).off("error", onError).off("close", onClose).pause();
+      // Read on: only who reads is told of the end.
+      socket.off("data", onData).off("error", onError).off("close", onClose).resume();
       settle();
     };
     const onError = (error: Error) => end(() => reject(error));
