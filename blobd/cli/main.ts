@@ -172,6 +172,11 @@ program
   .option("--root <dir>", "its own folder: what containers write, mounts, state", "/var/lib/blobd/snapshotter")
   .option("--metrics <host:port>", "serve Prometheus metrics at http://host:port/metrics")
   .option("--max-layer-size <size>", "refuse a layer that takes more than this on the disk, such as 20GiB")
+  .option("--no-on-demand", "pull all images, also those whose converted form is in the registry")
+  .option(
+    "--trust-referrers",
+    "take what is attached to an image also when containerd tells its digest only, as ctr's pulls do",
+  )
   .addOption(new Option("--erofsify <file>", "the program that converts (default: of the same build)").hideHelp())
   .addOption(logOption())
   .addHelpText(

@@ -71,6 +71,8 @@ export interface DirectoryResult {
 export interface MergeJob {
   readonly kind: "merge";
   readonly store: string;
+  /** An image below all layers, whose blobs need not be in the store. */
+  readonly below?: MergedChain | undefined;
   /** Keys of the layers, bottom first. */
   readonly layers: readonly string[];
   readonly known: MergedChain | null;

@@ -1,10 +1,9 @@
-import { closeSync, existsSync, openSync, readSync, realpathSync, statSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type ByteSource, FormatError, outside } from "../../formats/bytes/index.ts";
-import { openErofs } from "../../formats/erofs/index.ts";
+import { FormatError } from "../../formats/bytes/index.ts";
 import { formatReference, parseReference } from "../../formats/oci/index.ts";
-import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import { type FoundImage, Store } from "../store/index.ts";
+import { readDevices } from "./devices.ts";
 
 /** Where `erofsify -o` puts the metadata. */
 const EXPORT_META = "image.erofs";
@@ -82,34 +81,12 @@ function fullName(target: string): string {
 
 /** The blobs that an image names, beside it or in one of the folders; none when it is flat. */
 function devicesOf(metaPath: string, folders: readonly string[]): readonly string[] {
-  const fd = openSync(metaPath, "r");
-  try {
-    const source = fileSource(fd);
-    const { devices } = openErofs(source);
-    const last = devices.at(-1);
-    const isFlat =
-      last === undefined || (last.mappedBlkAddr > 0 && (last.mappedBlkAddr + last.blocks) * BLOCK_SIZE <= source.size);
-    if (isFlat) return [];
-    const places = [...folders, join(dirname(metaPath), "blobs", "sha256"), dirname(metaPath)];
-    return devices.map(({ tag }) => {
-      const path = places.map((place) => join(place, tag)).find((each) => IS_HEX.test(tag) && existsSync(each));
-      if (path === undefined)
-        throw new ImageNotFound(`${metaPath} needs the blob ${tag}, which is not in ${places[0]}`);
-      return path;
-    });
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function fileSource(fd: number): ByteSource {
-  const { size } = statSync(`/proc/self/fd/${fd}`);
-  return {
-    size,
-    read(offset, length) {
-      const bytes = Buffer.alloc(length);
-      if (readSync(fd, bytes, 0, length, offset) !== length) throw outside(offset, length, size);
-      return bytes;
-    },
-  };
+  const { devices, isFlat } = readDevices(metaPath);
+  if (isFlat) return [];
+  const places = [...folders, join(dirname(metaPath), "blobs", "sha256"), dirname(metaPath)];
+  return devices.map(({ tag }) => {
+    const path = places.map((place) => join(place, tag)).find((each) => IS_HEX.test(tag) && existsSync(each));
+    if (path === undefined) throw new ImageNotFound(`${metaPath} needs the blob ${tag}, which is not in ${places[0]}`);
+    return path;
+  });
 }

@@ -6,6 +6,7 @@ import type { LayerRecord, StoredFile } from "../store/index.ts";
 import type { Caller, ContentClient } from "./content-client.ts";
 import type { Folders } from "./folders.ts";
 import { type DescriptorMessage, type ErrorKind, type Mount, ServiceError } from "./grpc/index.ts";
+import { placeOf } from "./labels.ts";
 import type { LayerConversions } from "./layer-conversions.ts";
 import type { LookAhead } from "./look-ahead.ts";
 import { LAYER_MOUNT } from "./mount-plan.ts";
@@ -27,6 +28,8 @@ export interface ApplierParts {
   readonly holds: StoreHolds;
   readonly lookAhead: LookAhead;
   readonly storeRoot: string;
+  /** See SnapshotsParts. */
+  readonly onImage: (last: Snapshot) => void;
 }
 
 /** Puts layers of images into snapshots: converts them into the store, and notes in the snapshot which it is. */
@@ -63,6 +66,7 @@ export class Applier {
     }
     table.write([{ put: after }]);
     await conversions.taken(layer.digest);
+    if (placeOf(after.labels) === "last") this.#parts.onImage(after);
     return { mediaType: OCI_LAYER, digest: tar.diffId, size: tar.tarBytes };
   }
 

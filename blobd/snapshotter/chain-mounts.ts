@@ -1,22 +1,22 @@
 import { mkdirSync, rmdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { ConversionError, type ConverterPool, ERR_LAYER_GONE, type MergedChain } from "../conversion/index.ts";
 import type { StoredFile } from "../store/index.ts";
 import { mountErofs, SysError, unmount } from "../sys/index.ts";
-import { chainFrom, composeChain } from "./chain.ts";
+import { composeChain, servedBelow } from "./chain.ts";
+import type { Chains } from "./chains.ts";
 import type { Folders } from "./folders.ts";
 import { ServiceError } from "./grpc/index.ts";
-import type { LayerConversions } from "./layer-conversions.ts";
+import type { Leases, ServedImage } from "./remote/index.ts";
 import type { Snapshot, SnapshotTable } from "./state/index.ts";
-import { layersOf, type StoreHolds } from "./store-holds.ts";
+import type { StoreHolds } from "./store-holds.ts";
 
 /** What mounting needs of the rest. */
 export interface ChainMountParts {
   readonly table: SnapshotTable;
   readonly folders: Folders;
   readonly holds: StoreHolds;
-  readonly pool: ConverterPool;
-  readonly conversions: LayerConversions;
+  readonly chains: Chains;
+  readonly leases: Leases;
   readonly storeRoot: string;
   /** Told how long it took, and whether the kernel reads files or loop devices. */
   readonly onMounted: (seconds: number, backing: "file" | "loop") => void;
@@ -64,91 +64,58 @@ export class ChainMounts {
     rmdirSync(target);
   }
 
+  /** The blobs of an image that is gone need not be served any more, unless another snapshot is of the same image. */
+  letGo(request: string): void {
+    for (const { remote } of this.#parts.table.all()) if (remote?.request === request) return;
+    this.#parts.leases.drop(request);
+  }
+
   #ensure(base: Snapshot): Promise<string> {
-    const target = this.#parts.folders.chain(base.id);
+    const { folders, table, leases } = this.#parts;
+    const target = folders.chain(base.id);
     const pending = this.#pending.get(base.id);
     if (pending !== undefined) return pending;
-    if (isMounted(target)) return Promise.resolve(target);
-    const mounting = this.#mount(base, target).finally(() => this.#pending.delete(base.id));
+    const request = servedBelow(table, base)?.remote?.request ?? null;
+    if (isMounted(target) && (request === null || leases.isHeld(request))) return Promise.resolve(target);
+    const mounting = this.#mount(base, target, request).finally(() => this.#pending.delete(base.id));
     this.#pending.set(base.id, mounting);
     return mounting;
   }
 
-  async #mount(base: Snapshot, target: string): Promise<string> {
+  async #mount(base: Snapshot, target: string, request: string | null): Promise<string> {
     const startMs = performance.now();
-    const { meta, blobs } = await this.#merged(base);
+    const served = request === null ? null : await this.#parts.leases.get(request);
+    if (isMounted(target)) {
+      if (!isServedByAnother(base, served)) return target;
+      // Its blobs were shown by a daemon that has ended. Containers that run on it lose what they have not read.
+      detach(target);
+    }
+    const { meta, blobs } = await this.#parts.chains.merged(base, served);
     if (this.#parts.table.byId(base.id) === undefined) {
       await this.#parts.holds.release([this.#parts.holds.snapshotKey(base.id)]);
       throw new ServiceError("not found", `snapshot ${base.name} was removed while it was mounted`);
     }
-    const path = ({ digestHex }: StoredFile) => join(this.#parts.storeRoot, "blobs/sha256", digestHex);
+    const path = ({ digestHex }: StoredFile) =>
+      served?.paths.get(digestHex) ?? join(this.#parts.storeRoot, "blobs/sha256", digestHex);
     if (statSync(target, { throwIfNoEntry: false }) === undefined) mkdirSync(target, { mode: 0o700 });
     const backing = mountErofs({ metaPath: path(meta), devicePaths: blobs.map(path), target });
+    this.#noteServer(base, served);
     this.#parts.onMounted((performance.now() - startMs) / 1000, backing);
     return target;
   }
 
-  /** The merged image, in the store and held. A layer that is damaged there is converted again, once. */
-  async #merged(base: Snapshot): Promise<MergedChain> {
-    const repaired = new Set<string>();
-    for (;;) {
-      try {
-        return await this.#merge(base);
-      } catch (error) {
-        if (!(error instanceof ConversionError) || error.code !== ERR_LAYER_GONE) throw error;
-        const key = error.message;
-        if (repaired.has(key)) throw error;
-        repaired.add(key);
-        await this.#repair(base, key);
-      }
-    }
+  /** Writes down by whom the mount's blobs are shown, for the process after us. */
+  #noteServer({ id }: Snapshot, served: ServedImage | null): void {
+    const { table } = this.#parts;
+    const now = table.byId(id);
+    const servedBy = served?.servedBy ?? null;
+    if (now !== undefined && now.servedBy !== servedBy) table.write([{ put: { ...now, servedBy } }]);
   }
+}
 
-  async #merge(base: Snapshot): Promise<MergedChain> {
-    const { table, pool, holds, storeRoot } = this.#parts;
-    const layers: string[] = [];
-    for (const snapshot of chainFrom(table, base).reverse()) layers.push(await this.#layerKey(snapshot));
-    const now = this.#current(base);
-    const chain = await pool.run({
-      kind: "merge",
-      store: storeRoot,
-      layers,
-      known: now.chain,
-      holdLayers: layersOf(now),
-      hold: { key: holds.snapshotKey(base.id), owner: holds.owner },
-    });
-    const after = table.byId(base.id);
-    if (after !== undefined && !sameChain(after.chain, chain)) table.write([{ put: { ...after, chain } }]);
-    return chain;
-  }
-
-  /** The layer that a snapshot is in a merge; a directory is converted for that. */
-  async #layerKey(snapshot: Snapshot): Promise<string> {
-    const key = snapshot.layer?.key ?? snapshot.convertedKey;
-    if (key !== null) return key;
-    const { table, pool, holds, folders, storeRoot } = this.#parts;
-    const hold = { key: holds.snapshotKey(snapshot.id), owner: holds.owner };
-    const result = await pool.run({ kind: "directory", store: storeRoot, path: folders.upper(snapshot.id), hold });
-    table.write([{ put: { ...this.#current(snapshot), convertedKey: result.key } }]);
-    return result.key;
-  }
-
-  /** Brings a layer back that the store has lost: out of its directory, or out of containerd's content. */
-  async #repair(base: Snapshot, key: string): Promise<void> {
-    const { table, conversions } = this.#parts;
-    const lost = chainFrom(table, base).find(({ layer, convertedKey }) => (layer?.key ?? convertedKey) === key);
-    if (lost === undefined) return;
-    if (lost.layer !== null) {
-      await conversions.convert(lost.layer, lost.layer.namespace);
-      await conversions.taken(lost.layer.digest); // The snapshot's own hold names it still.
-    } else table.write([{ put: { ...lost, convertedKey: null } }]);
-  }
-
-  #current({ id, name }: Snapshot): Snapshot {
-    const now = this.#parts.table.byId(id);
-    if (now === undefined) throw new ServiceError("not found", `snapshot ${name} was removed meanwhile`);
-    return now;
-  }
+/** Whether a mount's blobs were shown by a daemon that is not there any more. */
+function isServedByAnother({ servedBy }: Snapshot, served: ServedImage | null): boolean {
+  return servedBy !== null && served !== null && served.servedBy !== null && served.servedBy !== servedBy;
 }
 
 /** A mount shows another device than the directory it is in. */
@@ -164,9 +131,4 @@ function detach(target: string): void {
     if (!(error instanceof SysError) || error.code !== "EBUSY") throw error;
     unmount(target, { lazy: true });
   }
-}
-
-function sameChain(a: MergedChain | null, b: MergedChain): boolean {
-  if (a === null || a.meta.digestHex !== b.meta.digestHex || a.blobs.length !== b.blobs.length) return false;
-  return a.blobs.every(({ digestHex }, i) => digestHex === b.blobs[i]!.digestHex);
 }

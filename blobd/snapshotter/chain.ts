@@ -1,4 +1,4 @@
-import type { Snapshot, SnapshotTable } from "./state/index.ts";
+import { isImageLayer, type Snapshot, type SnapshotTable } from "./state/index.ts";
 
 /**
  * What lies below a snapshot, as it is mounted:
@@ -31,8 +31,13 @@ export function chainFrom(table: SnapshotTable, top: Snapshot): Snapshot[] {
 /** How what lies from `top` down is mounted. */
 export function composeChain(table: SnapshotTable, top: Snapshot): Chain {
   const chain = chainFrom(table, top);
-  const layerAt = chain.findIndex(({ layer }) => layer !== null);
+  const layerAt = chain.findIndex(isImageLayer);
   let directories = layerAt < 0 ? chain.length : layerAt;
   if (directories > MAX_DIRECTORIES) directories -= STEP * Math.ceil((directories - MAX_DIRECTORIES) / STEP);
   return { directories: chain.slice(0, directories), base: chain[directories] ?? null };
+}
+
+/** The nearest snapshot from `top` down whose image is served on demand: it covers all that is below. */
+export function servedBelow(table: SnapshotTable, top: Snapshot): Snapshot | undefined {
+  return chainFrom(table, top).find(({ remote }) => remote !== null && remote.request !== null);
 }

@@ -8,7 +8,7 @@ import type { Caller, ContentClient } from "./content-client.ts";
 import type { Folders } from "./folders.ts";
 import { type DescriptorMessage, type Mount, ServiceError, type Timestamp } from "./grpc/index.ts";
 import { type MountParts, partsOf } from "./mount-plan.ts";
-import type { SnapshotTable } from "./state/index.ts";
+import { isImageLayer, type SnapshotTable } from "./state/index.ts";
 
 /** How containerd's clients find a layer's diff ID (labels.LabelUncompressed). */
 const UNCOMPRESSED = "containerd.io/uncompressed";
@@ -85,7 +85,8 @@ export class Comparer {
 
   #idOf(directory: string): number | undefined {
     const id = this.#parts.folders.idOfUpper(directory);
-    return id === undefined || this.#parts.table.byId(id)?.layer !== null ? undefined : id;
+    const snapshot = id === undefined ? undefined : this.#parts.table.byId(id);
+    return snapshot === undefined || isImageLayer(snapshot) ? undefined : id;
   }
 
   #isNothing({ lowers: [directory, ...more] }: MountParts): boolean {

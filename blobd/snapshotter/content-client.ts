@@ -6,7 +6,7 @@ import {
   type ServiceClientConstructor,
   status,
 } from "@grpc/grpc-js";
-import { loadServices, ServiceError } from "./grpc/index.ts";
+import { loadServices, ServiceError, type Timestamp } from "./grpc/index.ts";
 
 /** Headers by which containerd knows for whom a call is, and what keeps its results. */
 const NAMESPACE = "containerd-namespace";
@@ -21,6 +21,7 @@ export interface ContentInfo {
   readonly digest: string;
   readonly size: number;
   readonly labels: Readonly<Record<string, string>>;
+  readonly updatedAt?: Timestamp | null;
 }
 
 /** For whom a call is. */
@@ -29,12 +30,19 @@ export interface Caller {
   readonly lease?: string | undefined;
 }
 
-/** Who made a call of containerd's to us. @throws ServiceError invalid argument without a namespace */
-export function callerOf(metadata: Metadata): Caller {
+/** Who made a call of containerd's to us; null when it does not say. */
+export function optionalCaller(metadata: Metadata): Caller | null {
   const [namespace] = metadata.get(NAMESPACE);
   const [lease] = metadata.get(LEASE);
-  if (typeof namespace !== "string" || namespace === "") throw new ServiceError("invalid argument", "no namespace");
+  if (typeof namespace !== "string" || namespace === "") return null;
   return { namespace, ...(typeof lease === "string" && { lease }) };
+}
+
+/** The same. @throws ServiceError invalid argument without a namespace */
+export function callerOf(metadata: Metadata): Caller {
+  const caller = optionalCaller(metadata);
+  if (caller === null) throw new ServiceError("invalid argument", "no namespace");
+  return caller;
 }
 
 type ServiceClient = InstanceType<ServiceClientConstructor>;
@@ -87,6 +95,19 @@ export class ContentClient {
     } finally {
       stream.cancel();
     }
+  }
+
+  /** All of a small content. @throws ServiceError not found, or invalid argument when it is longer than `mostBytes` */
+  async readAll(digest: string, mostBytes: number, caller: Caller): Promise<Buffer> {
+    const pieces: Uint8Array[] = [];
+    let bytes = 0;
+    for await (const piece of this.read(digest, caller)) {
+      bytes += piece.length;
+      if (bytes > mostBytes)
+        throw new ServiceError("invalid argument", `content ${digest} is longer than ${mostBytes} bytes`);
+      pieces.push(piece);
+    }
+    return Buffer.concat(pieces);
   }
 
   /** Sets a label, keeping the others. */

@@ -1,8 +1,9 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import type { ConverterPool, LayerResult } from "../conversion/index.ts";
-import type { Caller, ContentClient } from "./content-client.ts";
-import type { AppliedLayer, SnapshotTable } from "./state/index.ts";
+import type { ConverterPool, LayerBytes, LayerResult } from "../conversion/index.ts";
+import type { ContentClient } from "./content-client.ts";
+import { openRemoteLayer } from "./remote/index.ts";
+import type { AppliedLayer, RemoteLayer, SnapshotTable } from "./state/index.ts";
 import type { StoreHolds } from "./store-holds.ts";
 
 /** A layer as it is stored in containerd. */
@@ -18,6 +19,12 @@ export interface LayerConversionParts {
   readonly maxLayerBytes: number | null;
   /** Told how it went. */
   readonly onConverted: (result: LayerResult, seconds: number) => void;
+}
+
+/** A layer's bytes: a file with exactly these, or as they come. */
+interface Opened {
+  readonly path: string | null;
+  readonly bytes?: LayerBytes;
 }
 
 /**
@@ -39,11 +46,15 @@ export class LayerConversions {
 
   /** The layer in the store. @throws ConversionError, ServiceError when the content is not there */
   convert(layer: LayerContent, namespace: string): Promise<LayerResult> {
-    const running = this.#running.get(layer.digest);
-    if (running !== undefined) return running;
-    const conversion = this.#convert(layer, { namespace }).finally(() => this.#running.delete(layer.digest));
-    this.#running.set(layer.digest, conversion);
-    return conversion;
+    return this.#once(layer, async () => {
+      const path = await this.contentFile(layer);
+      return path === null ? { path, bytes: this.#parts.content.read(layer.digest, { namespace }) } : { path };
+    });
+  }
+
+  /** The same for a layer that is not in containerd's content. @throws ConversionError, SourceError */
+  fetch(layer: RemoteLayer): Promise<LayerResult> {
+    return this.#once(layer, async () => ({ path: null, bytes: openRemoteLayer(layer) }));
   }
 
   /** Gives a conversion's hold back: somebody else holds its result now, or nobody wants it. @throws StoreError */
@@ -61,10 +72,18 @@ export class LayerConversions {
     return found?.isFile() && found.size === size ? path : null;
   }
 
-  async #convert(layer: LayerContent, caller: Caller): Promise<LayerResult> {
-    const { pool, table, holds, content, storeRoot, maxLayerBytes, onConverted } = this.#parts;
+  #once(layer: LayerContent, open: () => Promise<Opened>): Promise<LayerResult> {
+    const running = this.#running.get(layer.digest);
+    if (running !== undefined) return running;
+    const conversion = this.#convert(layer, open).finally(() => this.#running.delete(layer.digest));
+    this.#running.set(layer.digest, conversion);
+    return conversion;
+  }
+
+  async #convert(layer: LayerContent, open: () => Promise<Opened>): Promise<LayerResult> {
+    const { pool, table, holds, storeRoot, maxLayerBytes, onConverted } = this.#parts;
     const startMs = performance.now();
-    const path = await this.contentFile(layer);
+    const { path, bytes } = await open();
     const result = await pool.run(
       {
         kind: "layer",
@@ -77,7 +96,7 @@ export class LayerConversions {
         maxBlobBytes: maxLayerBytes,
         hold: { key: holds.conversionKey(layer.digest), owner: holds.owner },
       },
-      path === null ? { bytes: content.read(layer.digest, caller) } : {},
+      bytes === undefined ? {} : { bytes },
     );
     table.rememberTar(layer.digest, result.tar);
     onConverted(result, (performance.now() - startMs) / 1000);

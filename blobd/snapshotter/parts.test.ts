@@ -73,8 +73,10 @@ function chainOf(kinds: string): { table: SnapshotTable; top: Snapshot; close: (
     kind: "committed",
     labels: {},
     usage: { sizeBytes: 0, inodes: 0 },
+    remote: null,
     convertedKey: null,
     chain: null,
+    servedBy: null,
   } as const;
   let top: Snapshot | undefined;
   for (const kind of kinds) {

@@ -1,7 +1,9 @@
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
+import { optionalCaller } from "./content-client.ts";
 import { FilterError } from "./filters/index.ts";
 import {
   type CallObserver,
+  type Handler,
   type InfoMessage,
   type KindName,
   type Mount,
@@ -10,7 +12,8 @@ import {
   type Timestamp,
   unary,
 } from "./grpc/index.ts";
-import type { Labels, Snapshots } from "./snapshots.ts";
+import type { Labels } from "./labels.ts";
+import type { Snapshots } from "./snapshots.ts";
 import type { Kind, Snapshot } from "./state/index.ts";
 
 /** Snapshots in one message of a list, as containerd sends them. */
@@ -37,11 +40,11 @@ export function snapshotsService(
   cleanup: () => Promise<void>,
   observer: CallObserver,
 ): UntypedServiceImplementation {
-  const call = <Request, Response>(method: string, handler: (request: Request) => Promise<Response>) =>
+  const call = <Request, Response>(method: string, handler: Handler<Request, Response>) =>
     unary(method, observer, handler);
   return {
-    prepare: call("Prepare", async ({ key, parent, labels }: CreateRequest) => ({
-      mounts: await snapshots.prepare(key, parent, labels),
+    prepare: call("Prepare", async ({ key, parent, labels }: CreateRequest, metadata) => ({
+      mounts: await snapshots.prepare(key, parent, labels, optionalCaller(metadata)),
     })),
     view: call("View", async ({ key, parent, labels }: CreateRequest) => ({
       mounts: await snapshots.view(key, parent, labels),

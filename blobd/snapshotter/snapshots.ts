@@ -1,31 +1,33 @@
-import { chmodSync, chownSync, lstatSync, rmSync, utimesSync } from "node:fs";
+import { chownSync, rmSync } from "node:fs";
 import { realtimeNanos } from "../sys/index.ts";
-import { composeChain } from "./chain.ts";
+import { fieldsOf, NO_PARENT, NO_USAGE, NOTHING_BELOW } from "./blank-snapshot.ts";
+import { chainFrom, composeChain } from "./chain.ts";
 import type { ChainMounts } from "./chain-mounts.ts";
-import { type Fields, parseFilters } from "./filters/index.ts";
+import type { Caller } from "./content-client.ts";
+import { copyRoot } from "./copy-root.ts";
+import { parseFilters } from "./filters/index.ts";
 import type { Folders } from "./folders.ts";
 import { type Mount, ServiceError } from "./grpc/index.ts";
 import { mappedRoot } from "./id-map.ts";
+import { EXTRACTION, type Labels, placeOf, SNAPSHOT_REF, withoutEmpty } from "./labels.ts";
 import { activeMount, idMapOptions, layerMount, viewMount } from "./mount-plan.ts";
-import { type Kind, MAX_NAME_BYTES, type Snapshot, type SnapshotTable, type Usage } from "./state/index.ts";
+import type { RemoteFound, RemoteImages } from "./remote/index.ts";
+import { isImageLayer, MAX_NAME_BYTES, type Snapshot, type SnapshotTable, type Usage } from "./state/index.ts";
 import type { StoreHolds } from "./store-holds.ts";
 import { diskUsage } from "./usage.ts";
-
-export type Labels = Readonly<Record<string, string>>;
-
-/** The label of a snapshot that a layer is to be put into: the name it will be committed under. */
-const SNAPSHOT_REF = "containerd.io/snapshot.ref";
-/** How clients that set no such label name it (containerd's snapshots.UnpackKeyPrefix), behind namespace and number. */
-const EXTRACTION = /(?:^|\/)extract-/;
 
 export interface SnapshotsParts {
   readonly table: SnapshotTable;
   readonly folders: Folders;
   readonly holds: StoreHolds;
   readonly mounts: ChainMounts;
+  /** Images that need no pull; null: all are pulled. */
+  readonly remotes: RemoteImages | null;
   readonly onWarning: (message: string, error: unknown) => void;
-  /** A layer was committed: what is mounted over it may be wanted soon. */
-  readonly onLayerCommitted: (snapshot: Snapshot) => void;
+  /** An image is there to its last layer: what is mounted over it may be wanted soon. */
+  readonly onImage: (last: Snapshot) => void;
+  /** A layer was committed of which it is not known whether it is the last one. */
+  readonly onLayer: (snapshot: Snapshot) => void;
 }
 
 /**
@@ -42,9 +44,18 @@ export class Snapshots {
     this.#parts = parts;
   }
 
-  /** A snapshot to write to. @throws ServiceError and what mounting throws */
-  prepare(key: string, parent: string, labels: Labels): Promise<Mount[]> {
-    return this.#taken(key, () => this.#create("active", key, parent, labels));
+  /**
+   * A snapshot to write to.
+   * @throws ServiceError and what mounting throws. "already exists" with a layer's label also when the layer's image is served
+   *   on demand: the layer is a committed snapshot then, which the caller finds by that label
+   */
+  prepare(key: string, parent: string, labels: Labels, caller: Caller | null): Promise<Mount[]> {
+    return this.#taken(key, async () => {
+      const chainId = labels[SNAPSHOT_REF];
+      if (chainId !== undefined && caller !== null && (await this.#isRemote(chainId, parent, labels, caller)))
+        throw new ServiceError("already exists", `snapshot ${chainId} is served on demand`);
+      return this.#create("active", key, parent, labels);
+    });
   }
 
   /** A snapshot to read. */
@@ -113,6 +124,42 @@ export class Snapshots {
     return snapshot.kind === "active" && (EXTRACTION.test(snapshot.name) || SNAPSHOT_REF in snapshot.labels);
   }
 
+  /** Whether the layer needs no pull; it is a snapshot then. */
+  async #isRemote(chainId: string, parent: string, labels: Labels, caller: Caller): Promise<boolean> {
+    const { table, remotes } = this.#parts;
+    if (remotes === null) return false;
+    const isIt = (one: Snapshot) =>
+      one.remote !== null && one.parent === parent && one.labels[SNAPSHOT_REF] === chainId;
+    for (const snapshot of table.all()) if (isIt(snapshot)) return true;
+    const found = await remotes.layerOf(chainId, labels, caller);
+    if (found === null) return false;
+    await this.#addRemote(chainId, parent, labels, found);
+    return true;
+  }
+
+  async #addRemote(chainId: string, parent: string, labels: Labels, { remote, chain }: RemoteFound): Promise<void> {
+    const { table, holds, onImage } = this.#parts;
+    this.#parent(parent);
+    const id = table.nextId();
+    const nowNs = realtimeNanos();
+    const snapshot: Snapshot = {
+      ...NO_PARENT,
+      id,
+      name: `served/${id}/${chainId}`,
+      parent,
+      labels: withoutEmpty(labels),
+      createdNs: nowNs,
+      updatedNs: nowNs,
+      remote,
+      chain,
+    };
+    for (const { digestHex } of chain?.blobs ?? []) table.rememberServed(digestHex);
+    if (chain !== null) await holds.holdSnapshot(snapshot);
+    this.#parent(parent); // It may have gone meanwhile.
+    table.write([{ put: snapshot }]);
+    if (chain !== null) onImage(snapshot);
+  }
+
   async #create(kind: "active" | "view", key: string, parentName: string, labels: Labels): Promise<Mount[]> {
     const { table, folders } = this.#parts;
     this.#parent(parentName);
@@ -127,9 +174,7 @@ export class Snapshots {
       createdNs: nowNs,
       updatedNs: nowNs,
       usage: NO_USAGE,
-      layer: null,
-      convertedKey: null,
-      chain: null,
+      ...NOTHING_BELOW,
     };
     const lowers = await this.#lowersOf(snapshot);
     this.#parent(parentName); // It may have gone while its image was mounted.
@@ -156,11 +201,7 @@ export class Snapshots {
 
   #isAllLayers(top: Snapshot): boolean {
     const { table } = this.#parts;
-    const { directories } = composeChain(table, top);
-    if (directories.length > 0) return false;
-    for (let at: Snapshot | undefined = top; at !== undefined; at = table.get(at.parent))
-      if (at.layer === null) return false;
-    return true;
+    return composeChain(table, top).directories.length === 0 && chainFrom(table, top).every(isImageLayer);
   }
 
   #mountsOf(snapshot: Snapshot, lowers: readonly string[] | null): Mount[] {
@@ -190,7 +231,8 @@ export class Snapshots {
     if (committed.layer === null) return;
     // The layer is in the store: the directory that was made for it is not needed any more.
     this.#attempt(`snapshot ${committed.id}`, () => folders.trashSnapshot(committed.id));
-    this.#parts.onLayerCommitted(committed);
+    // What is said to be the last one was told of when it was applied.
+    if (placeOf(active.labels) === "unknown") this.#parts.onLayer(committed);
   }
 
   #committedUsage(active: Snapshot): Usage | Promise<Usage> {
@@ -198,9 +240,10 @@ export class Snapshots {
   }
 
   /** Gives back what a removed snapshot had. What fails here is tried again by `Cleanup` and by the next start. */
-  async #discard({ id }: Snapshot): Promise<void> {
+  async #discard({ id, remote }: Snapshot): Promise<void> {
     const { folders, mounts, holds } = this.#parts;
     this.#attempt(`mount of snapshot ${id}`, () => mounts.remove(id));
+    if (remote !== null && remote.request !== null) mounts.letGo(remote.request);
     this.#attempt(`files of snapshot ${id}`, () => folders.trashSnapshot(id));
     await holds.release([holds.snapshotKey(id)]).catch((error) => {
       this.#parts.onWarning(`hold of snapshot ${id} is not given back`, error);
@@ -249,49 +292,4 @@ export class Snapshots {
       this.#taking.delete(name);
     }
   }
-}
-
-const NO_USAGE: Usage = { sizeBytes: 0, inodes: 0 };
-/** Stands for what is below the lowest snapshot. */
-const NO_PARENT: Snapshot = {
-  id: 0,
-  name: "",
-  parent: "",
-  kind: "committed",
-  labels: {},
-  createdNs: 0n,
-  updatedNs: 0n,
-  usage: NO_USAGE,
-  layer: null,
-  convertedKey: null,
-  chain: null,
-};
-
-/** A label without a value is none, as in containerd's own databases. */
-function withoutEmpty(labels: Labels): Record<string, string> {
-  return Object.fromEntries(Object.entries(labels).filter(([, value]) => value !== ""));
-}
-
-function fieldsOf({ name, parent, kind, labels }: Snapshot): Fields {
-  return ([field, ...rest]) => {
-    switch (field) {
-      case "name":
-        return name;
-      case "parent":
-        return parent;
-      case "kind":
-        return kind satisfies Kind;
-      case "labels":
-        return Object.hasOwn(labels, rest.join(".")) ? labels[rest.join(".")] : undefined;
-    }
-    return undefined;
-  };
-}
-
-/** The root directory of an overlay is its upper one: it starts as the image has it. */
-function copyRoot(from: string, to: string): void {
-  const { mode, uid, gid, mtime } = lstatSync(from);
-  chownSync(to, uid, gid);
-  chmodSync(to, mode & 0o7777);
-  utimesSync(to, mtime, mtime);
 }

@@ -6,6 +6,7 @@ import { ConverterPool } from "../conversion/index.ts";
 import { makeFolders } from "../sys/index.ts";
 import { Applier } from "./apply.ts";
 import { ChainMounts } from "./chain-mounts.ts";
+import { Chains } from "./chains.ts";
 import { Comparer } from "./compare.ts";
 import { ContentClient } from "./content-client.ts";
 import { diffService } from "./diff-service.ts";
@@ -14,10 +15,12 @@ import { type CallObserver, loadServices } from "./grpc/index.ts";
 import { LayerConversions } from "./layer-conversions.ts";
 import { LookAhead } from "./look-ahead.ts";
 import { Metrics } from "./metrics.ts";
+import { MountAhead } from "./mount-ahead.ts";
 import { restoreHolds, restoreMounts, sweep } from "./recovery.ts";
+import { Leases, RemoteImages } from "./remote/index.ts";
 import { Snapshots } from "./snapshots.ts";
 import { snapshotsService } from "./snapshots-service.ts";
-import { type Snapshot, SnapshotTable } from "./state/index.ts";
+import { SnapshotTable } from "./state/index.ts";
 import { StoreCare } from "./store-care.ts";
 import { StoreHolds } from "./store-holds.ts";
 
@@ -36,6 +39,10 @@ export interface SnapshotterOptions {
   readonly metrics?: string | undefined;
   /** Most bytes that one layer may take on the disk; no limit without it. */
   readonly maxLayerBytes?: number | undefined;
+  /** Whether images whose converted form is in the registry are served from there on demand; default true. */
+  readonly onDemand?: boolean | undefined;
+  /** Take what is attached to an image also when all that is known of the image is its digest; default false. */
+  readonly trustReferrers?: boolean | undefined;
   readonly log: Logger;
 }
 
@@ -45,8 +52,6 @@ export interface RunningSnapshotter {
   stop(): Promise<void>;
 }
 
-/** How long after a layer its image is mounted unless a further layer comes, in ms: before a container wants it. */
-const MOUNT_AHEAD_MS = 40;
 /** Mounts that fit in one message go both ways; containerd's limit for messages, in bytes. */
 const MAX_MESSAGE_BYTES = 16 << 20;
 /** How long calls in work may take to end, in ms. */
@@ -84,12 +89,13 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
       log.info({ layer: record.layerDigest, tarBytes: tar.tarBytes, cached, seconds }, "layer in the store");
     },
   });
+  const leases = new Leases(storeRoot, (message) => log.warn(message));
   const mounts = new ChainMounts({
     table,
     folders,
     holds,
-    pool,
-    conversions,
+    chains: new Chains({ table, folders, holds, pool, conversions, storeRoot }),
+    leases,
     storeRoot,
     onMounted(seconds, backing) {
       metrics.mounts.observe({ backing }, seconds);
@@ -97,12 +103,46 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     },
   });
   const ahead = new MountAhead(table, mounts, (error) => log.debug({ error: textOf(error) }, "not mounted ahead"));
-  const snapshots = new Snapshots({ table, folders, holds, mounts, onWarning, onLayerCommitted: ahead.committed });
+  const remotes = new RemoteImages({
+    content,
+    leases,
+    trustReferrers: options.trustReferrers ?? false,
+    onFound: ({ how, manifestDigest, sourceDigest }) =>
+      log.info({ image: sourceDigest, converted: manifestDigest, how }, "image is served on demand"),
+    onRefused: (reason) => log.warn(reason),
+    onWarning,
+  });
+  const snapshots = new Snapshots({
+    table,
+    folders,
+    holds,
+    mounts,
+    remotes: options.onDemand === false ? null : remotes,
+    onWarning,
+    onImage: ahead.image,
+    onLayer: ahead.layer,
+  });
   const lookAhead = new LookAhead({ content, conversions, onWarning });
-  const applier = new Applier({ table, folders, snapshots, conversions, content, holds, lookAhead, storeRoot });
+  const applier = new Applier({
+    table,
+    folders,
+    snapshots,
+    conversions,
+    content,
+    holds,
+    lookAhead,
+    storeRoot,
+    onImage: ahead.image,
+  });
   const comparer = new Comparer({ table, folders, pool, content });
   const recovery = { table, folders, holds, mounts, onWarning };
-  const care = new StoreCare(pool, storeRoot, (result) => log.info(result, "store pruned"), onWarning);
+  const care = new StoreCare({
+    table,
+    pool,
+    storeRoot,
+    onPruned: (result) => log.info(result, "store pruned"),
+    onWarning,
+  });
   const cleanup = async () => {
     await sweep(recovery, false);
     await care.prune();
@@ -132,6 +172,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
       http?.close();
       lookAhead.close();
       ahead.close();
+      leases.close();
       await shutdown(server);
       content.close();
       care.close();
@@ -141,35 +182,6 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
       rmSync(options.address, { force: true });
     },
   };
-}
-
-/** Mounts images that were just unpacked, so that their first container need not wait for it. */
-class MountAhead {
-  readonly #table: SnapshotTable;
-  readonly #mounts: ChainMounts;
-  readonly #onFailed: (error: unknown) => void;
-  readonly #timers = new Set<NodeJS.Timeout>();
-
-  constructor(table: SnapshotTable, mounts: ChainMounts, onFailed: (error: unknown) => void) {
-    this.#table = table;
-    this.#mounts = mounts;
-    this.#onFailed = onFailed;
-  }
-
-  /** A layer was committed. It is the image's last one when no other follows. */
-  readonly committed = (snapshot: Snapshot): void => {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      const now = this.#table.byId(snapshot.id);
-      if (now === undefined || this.#table.hasChildren(now.name)) return;
-      this.#mounts.lowers(now).catch(this.#onFailed);
-    }, MOUNT_AHEAD_MS).unref();
-    this.#timers.add(timer);
-  };
-
-  close(): void {
-    for (const timer of this.#timers) clearTimeout(timer);
-  }
 }
 
 function checkedPath(path: string): string {

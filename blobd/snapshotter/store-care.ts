@@ -1,30 +1,32 @@
 import { ConversionError, type ConverterPool, type PruneJobResult } from "../conversion/index.ts";
+import { Store } from "../store/index.ts";
+import type { SnapshotTable } from "./state/index.ts";
 
 /** How long until a prune that found the store in use is tried again, in ms. */
 const RETRY_MS = 15_000;
+/** The same for a blob that is still served: it takes a moment until `blobd serve` sees that nobody has it open. */
+const SERVED_RETRY_MS = 1500;
 
-/** Keeps the store free of what nothing holds. */
+export interface StoreCareParts {
+  readonly table: SnapshotTable;
+  readonly pool: ConverterPool;
+  readonly storeRoot: string;
+  readonly onPruned: (result: PruneJobResult) => void;
+  readonly onWarning: (message: string, error: unknown) => void;
+}
+
+/** Keeps the store free of what nothing holds, and of what was fetched of images that are gone. */
 export class StoreCare {
-  readonly #pool: ConverterPool;
-  readonly #storeRoot: string;
-  readonly #onPruned: (result: PruneJobResult) => void;
-  readonly #onWarning: (message: string, error: unknown) => void;
+  readonly #parts: StoreCareParts;
   #running: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
+  #closed = false;
 
-  constructor(
-    pool: ConverterPool,
-    storeRoot: string,
-    onPruned: (result: PruneJobResult) => void,
-    onWarning: (message: string, error: unknown) => void,
-  ) {
-    this.#pool = pool;
-    this.#storeRoot = storeRoot;
-    this.#onPruned = onPruned;
-    this.#onWarning = onWarning;
+  constructor(parts: StoreCareParts) {
+    this.#parts = parts;
   }
 
-  /** Removes what nothing holds; when others use the store, later. Calls that come meanwhile wait for the same. */
+  /** Removes what nothing holds; when others use it, later. Calls that come meanwhile wait for the same. */
   prune(): Promise<void> {
     this.#running ??= this.#prune().finally(() => {
       this.#running = null;
@@ -33,19 +35,55 @@ export class StoreCare {
   }
 
   close(): void {
+    this.#closed = true;
     if (this.#retry !== null) clearTimeout(this.#retry);
   }
 
   async #prune(): Promise<void> {
+    const { onWarning } = this.#parts;
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = null;
     try {
-      const result = await this.#pool.run({ kind: "prune", store: this.#storeRoot });
-      if (result.blobs + result.layers > 0) this.#onPruned(result);
+      if (!(await this.#removeServed())) this.#again(SERVED_RETRY_MS);
+      await this.#pruneStore();
     } catch (error) {
       if (!(error instanceof ConversionError) || error.code !== "ERR_STORE_BUSY")
-        this.#onWarning("the store is not pruned", error);
-      this.#retry = setTimeout(() => void this.prune(), RETRY_MS).unref();
+        onWarning("the store is not pruned", error);
+      this.#again(RETRY_MS);
     }
+  }
+
+  async #pruneStore(): Promise<void> {
+    const { pool, storeRoot, onPruned } = this.#parts;
+    const result = await pool.run({ kind: "prune", store: storeRoot });
+    if (result.blobs + result.layers > 0) onPruned(result);
+  }
+
+  /**
+   * Removes what was fetched of blobs that no snapshot has any more.
+   * @returns whether nothing is left of them
+   * @throws StoreError
+   */
+  async #removeServed(): Promise<boolean> {
+    const { table, storeRoot } = this.#parts;
+    const served = new Set(table.servedBlobs());
+    for (const { chain } of table.all()) for (const { digestHex } of chain?.blobs ?? []) served.delete(digestHex);
+    if (served.size === 0) return true;
+    const store = await Store.open(storeRoot);
+    try {
+      const inUse = new Set<string>();
+      for (const { key, contentHex } of store.partials.list())
+        if (served.has(contentHex) && !(await store.partials.remove(key))) inUse.add(contentHex);
+      for (const digestHex of served) if (!inUse.has(digestHex)) table.forgetServed(digestHex);
+      return inUse.size === 0;
+    } finally {
+      store.close();
+    }
+  }
+
+  #again(delayMs: number): void {
+    if (this.#closed) return;
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => void this.prune(), delayMs).unref();
   }
 }

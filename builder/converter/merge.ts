@@ -13,23 +13,25 @@ export class LayerGoneError extends Error {
  * @throws LayerGoneError with the layer's key; MergeError, FormatError, StoreError
  */
 export async function mergeJob(store: Store, job: MergeJob): Promise<MergedChain> {
-  const { hold, holdLayers, known } = job;
+  const { below, hold, holdLayers, known } = job;
   const keep = ({ meta, blobs }: MergedChain): MergedChain => {
     const files = [meta, ...blobs].map(({ digestHex }) => digestHex);
     store.putHold(hold.key, { owner: hold.owner, layers: holdLayers, files });
     return { meta, blobs };
   };
-  if (known !== null && (await areGood(store, known))) return keep(known);
+  if (known !== null && (await areGood(store, known, below))) return keep(known);
   const records: LayerRecord[] = [];
   for (const key of job.layers) {
     const record = await store.getLayer(key);
     if (record === undefined) throw new LayerGoneError(key);
     records.push(record);
   }
-  return keep(await mergeImage(store, records, new LayerTrees(store)));
+  return keep(await mergeImage(store, records, new LayerTrees(store), { below }));
 }
 
-async function areGood(store: Store, { meta, blobs }: MergedChain): Promise<boolean> {
-  for (const file of [meta, ...blobs]) if ((await store.checkBlob(file)) !== "good") return false;
+async function areGood(store: Store, { meta, blobs }: MergedChain, below: MergedChain | undefined): Promise<boolean> {
+  const elsewhere = new Set(below?.blobs.map(({ digestHex }) => digestHex));
+  for (const file of [meta, ...blobs])
+    if (!elsewhere.has(file.digestHex) && (await store.checkBlob(file)) !== "good") return false;
   return true;
 }

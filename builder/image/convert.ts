@@ -149,7 +149,7 @@ async function storeImage(
     store,
     stored.map(({ record }) => record),
     trees,
-    layer.verity,
+    { verity: layer.verity },
   );
   const record: ImageRecord = {
     manifestDigest,

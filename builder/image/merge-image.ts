@@ -22,20 +22,28 @@ export interface MergedImage {
   readonly inodes: number;
 }
 
+export interface MergeOptions {
+  /** Whether the meta gets a hash tree, as the layers' blobs have; default false. */
+  readonly verity?: boolean | undefined;
+  /** An image under all layers: only its metadata have to be in the store. */
+  readonly below?: Pick<MergedImage, "meta" | "blobs"> | undefined;
+}
+
 /**
  * Merges the layers' metas (lowest first) into one with a device table. Reads and writes metadata only; cost grows with
  * the number of entries of all layers.
- * @param verity whether the meta gets a hash tree, as the layers' blobs have
  */
 export async function mergeImage(
   store: Store,
   layers: readonly LayerRecord[],
   trees: LayerTrees,
-  verity = false,
+  { verity = false, below }: MergeOptions = {},
 ): Promise<MergedImage> {
-  const tree = mergeLayers(layers.map((layer) => trees.take(layer)));
+  const bottom = below === undefined ? [] : [metaTree(store, below.meta)];
+  const tree = mergeLayers([...bottom, ...layers.map((layer) => trees.take(layer))]);
   const image = writeErofs(tree, { layout: "devices" });
-  const files = new Map(layers.flatMap(({ blob }) => (blob === undefined ? [] : [[blob.digestHex, blob] as const])));
+  const ofLayers = layers.flatMap(({ blob }) => (blob === undefined ? [] : [blob]));
+  const files = new Map([...(below?.blobs ?? []), ...ofLayers].map((blob) => [blob.digestHex, blob]));
   const blobs = tree.blobs.map(({ digestHex }) => files.get(digestHex) as StoredFile);
   return { meta: storedFileOf(await store.putBytes(image.meta, { verity })), blobs, inodes: image.inodes };
 }

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { pushImage, type Registry, startRegistry, storeState, tempDir } from "../../builder/testkit/index.ts";
 import { SNAPSHOTTER } from "./config.ts";
 import { ContainerdLab } from "./lab.ts";
-import { NOTHING, removeAll, runContainer, TAG, writeImage } from "./testing.ts";
+import { NOTHING, removeAll, runContainer, soon, TAG, writeImage } from "./testing.ts";
 
 const work = tempDir();
 let lab: ContainerdLab;
@@ -24,17 +24,6 @@ after(async () => {
   await lab?.stop();
   await registry?.stop();
 });
-
-/** containerd's connection to a plugin that came back takes a while (gRPC's back-off). */
-async function soon<T>(work: () => Promise<T>, most = 20): Promise<T> {
-  for (let tries = 0; ; tries++)
-    try {
-      return await work();
-    } catch (error) {
-      if (tries === most) throw error;
-      await sleep(300);
-    }
-}
 
 for (const delayMs of [20, 120, 220, 320, 450])
   test(`the snapshotter killed ${delayMs} ms into a pull: the next pull is whole, and nothing is left in the end`, async () => {

@@ -19,7 +19,6 @@ import {
   run,
   startRegistry,
   type TarEntry,
-  type TreeDescription,
   tempDir,
   unpackWithUmoci,
   writeEdgeImage,
@@ -27,7 +26,7 @@ import {
 } from "../../builder/testkit/index.ts";
 import { SNAPSHOTTER } from "./config.ts";
 import { ContainerdLab } from "./lab.ts";
-import { NOTHING, removeAll, runContainer, writeImage } from "./testing.ts";
+import { describeImage, NOTHING, removeAll, runContainer, writeImage } from "./testing.ts";
 
 const work = tempDir();
 let lab: ContainerdLab;
@@ -85,19 +84,6 @@ async function changeLayers(layout: string, change: (layers: readonly Layer[]) =
   await writeFile(join(layout, "index.json"), JSON.stringify(index));
 }
 
-let views = 0;
-/** Describes the tree of a pulled image, by a view that goes away again. */
-async function describeImage(image: string, snapshotter: string): Promise<TreeDescription> {
-  const target = join(lab.directory, `view-${views++}`);
-  await mkdir(target);
-  await lab.ctr("images", "mount", "--snapshotter", snapshotter, image, target);
-  try {
-    return describeTree(lab.outside(target));
-  } finally {
-    await lab.ctr("images", "unmount", "--rm", "--snapshotter", snapshotter, target);
-  }
-}
-
 /** A layer over the small Debian image: what it removes and changes. containerd's differ unpacks no link to a lower file. */
 function changesToDebian(): TarEntry[] {
   const capability = Buffer.from("0100000200200000000000000000000000000000", "hex").toString("latin1");
@@ -129,7 +115,7 @@ test("a Debian image is seen as with containerd's overlayfs snapshotter, path by
   const image = await publish(layout, "latest", "debian");
   await lab.pull(image);
   await lab.pull(image, "overlayfs");
-  const [theirs, ours] = [await describeImage(image, "overlayfs"), await describeImage(image, SNAPSHOTTER)];
+  const [theirs, ours] = [await describeImage(lab, image, "overlayfs"), await describeImage(lab, image, SNAPSHOTTER)];
   const umoci = describeTree(await unpackWithUmoci(layout, "latest", join(work, "umoci")));
   // Where the two differ, umoci agrees with us: overlayfs gives its root directory attributes of its own, and the time of
   // unpacking to directories that a layer does not name.
@@ -145,7 +131,7 @@ test("an image of all that the layer format can say is seen as umoci unpacks it"
   await lab.pull(image);
   const umoci = describeTree(await unpackWithUmoci(layout, "edge", join(work, "edge-umoci")));
   const except = (path: string, fact: string) => fact === "mtime" && EDGE_UNPACK_TIMES.has(path);
-  assert.deepEqual(compareTrees(umoci, await describeImage(image, SNAPSHOTTER), except), []);
+  assert.deepEqual(compareTrees(umoci, await describeImage(lab, image, SNAPSHOTTER), except), []);
 });
 
 test("containers run, write, and do not see each other", async () => {
@@ -206,7 +192,7 @@ test("a container's changes, committed, pushed and pulled, are what the containe
   await changeLayers(layout, (layers) => [...layers, committed]);
   const image = await publish(layout, "base", "committed");
   await lab.pull(image);
-  const pulled = await describeImage(image, SNAPSHOTTER);
+  const pulled = await describeImage(lab, image, SNAPSHOTTER);
   const whole = (time: string | undefined) => time?.split(".")[0];
   const differences = compareTrees(seen, pulled, (path, fact, expected, found) => {
     if (fact === "mtime") return path === "/" || whole(expected) === whole(found);
@@ -216,7 +202,7 @@ test("a container's changes, committed, pushed and pulled, are what the containe
   assert.deepEqual(differences, []);
   // The same by containerd's own snapshotter and differ.
   await lab.pull(image, "overlayfs");
-  const theirs = await describeImage(image, "overlayfs");
+  const theirs = await describeImage(lab, image, "overlayfs");
   assert.deepEqual(
     compareTrees(theirs, pulled, (path, fact) => path === "/" || fact === "mtime"),
     [],

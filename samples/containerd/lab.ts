@@ -28,6 +28,7 @@ export class ContainerdLab {
   readonly directory: string;
   #containerd: Server | null = null;
   #snapshotter: Server | null = null;
+  #serve: Server | null = null;
   /** A process that keeps the namespace when containerd is gone. */
   #keeper: Server;
 
@@ -92,13 +93,8 @@ export class ContainerdLab {
 
   /** @param wrapper a command that starts another one, given behind it */
   async startSnapshotter(...wrapper: string[]): Promise<void> {
-    const { command, args } = this.inside(
-      ...wrapper,
-      "env",
-      `LD_LIBRARY_PATH=${join(this.directory, "lib")}`,
-      process.execPath,
-      "--enable-source-maps",
-      PROGRAM,
+    const { command, args } = this.#blobd(
+      wrapper,
       "snapshotter",
       ...["--address", this.address, "--containerd", this.socket, "--store", this.store, "--root", this.root],
       ...["--log-level", process.env.SNAPSHOTTER_LOG ?? "info"],
@@ -107,6 +103,17 @@ export class ContainerdLab {
     if (process.env.SNAPSHOTTER_LOG !== undefined)
       for (const stream of [this.#snapshotter.child.stdout!, this.#snapshotter.child.stderr!])
         stream.on("data", (chunk) => process.stderr.write(chunk));
+  }
+
+  /** Starts what serves images on demand, as its systemd unit does: without it the snapshotter starts one by itself. */
+  async startServe(): Promise<void> {
+    const { command, args } = this.#blobd([], "serve", "--store", this.store);
+    this.#serve = await startServer(command, args, /"socket"/);
+  }
+
+  #blobd(wrapper: readonly string[], ...command: string[]): LabCommand {
+    const library = `LD_LIBRARY_PATH=${join(this.directory, "lib")}`;
+    return this.inside(...wrapper, "env", library, process.execPath, "--enable-source-maps", PROGRAM, ...command);
   }
 
   async startContainerd(): Promise<void> {
@@ -120,8 +127,9 @@ export class ContainerdLab {
   }
 
   /** Ends a server without a chance to tidy up. */
-  async kill(which: "snapshotter" | "containerd"): Promise<void> {
-    const { child } = which === "snapshotter" ? this.#snapshotter! : this.#containerd!;
+  async kill(which: "snapshotter" | "containerd" | "serve"): Promise<void> {
+    const servers = { snapshotter: this.#snapshotter, containerd: this.#containerd, serve: this.#serve };
+    const { child } = servers[which]!;
     const ended = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGKILL");
     await ended;
@@ -168,6 +176,7 @@ export class ContainerdLab {
   async stop(): Promise<void> {
     await this.#containerd?.stop();
     await this.#snapshotter?.stop();
+    await this.#serve?.stop();
     // What containerd's tasks left would keep the namespace alive.
     await this.#keeper.stop();
     await rm(this.directory, { recursive: true, force: true });

@@ -1,20 +1,43 @@
 /** For tests: a small image in layers, and what is left of a lab's images. */
 import { randomBytes } from "node:crypto";
-import { readdir } from "node:fs/promises";
+import { mkdir, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { buildTar, busyboxLayer, storeState, writeOciLayout } from "../../builder/testkit/index.ts";
+import {
+  buildTar,
+  busyboxLayer,
+  describeTree,
+  storeState,
+  type TarEntry,
+  type TreeDescription,
+  writeOciLayout,
+} from "../../builder/testkit/index.ts";
 import { SNAPSHOTTER } from "./config.ts";
 import type { ContainerdLab } from "./lab.ts";
 
 /** Programs of the images here. */
-const APPLETS = ["sh", "cat", "ls", "rm", "mkdir", "ln", "chmod", "chown", "mv", "echo", "sleep", "touch", "mount"];
+const APPLETS = [
+  "sh",
+  "wc",
+  "cat",
+  "ls",
+  "rm",
+  "mkdir",
+  "ln",
+  "chmod",
+  "chown",
+  "mv",
+  "echo",
+  "sleep",
+  "touch",
+  "mount",
+];
 /** The image's tag in its layout. */
 export const TAG = "base";
 
-/** Writes an image with busybox, a layer of small files, and as many more of `bytes` each that do not compress. */
-export async function writeImage(layout: string, more = 0, bytes = 0): Promise<void> {
-  const files = buildTar([
+/** Layers of an image with busybox, small files, and as many more of `bytes` each that do not compress. */
+export function imageLayers(more = 0, bytes = 0): Buffer[] {
+  const files: TarEntry[] = [
     { name: "data/", type: "5" },
     { name: "data/keep", content: "kept" },
     { name: "data/change", content: "before" },
@@ -23,9 +46,27 @@ export async function writeImage(layout: string, more = 0, bytes = 0): Promise<v
     { name: "tree/old", content: "old" },
     { name: "gone/", type: "5" },
     { name: "gone/file", content: "x" },
-  ]);
+  ];
   const large = Array.from({ length: more }, (_, i) => buildTar([{ name: `large-${i}`, content: randomBytes(bytes) }]));
-  await writeOciLayout(layout, TAG, [buildTar(busyboxLayer(APPLETS)), files, ...large], { Cmd: ["/bin/sh"] });
+  return [buildTar(busyboxLayer(APPLETS)), buildTar(files), ...large];
+}
+
+/** Writes an image of such layers. */
+export async function writeImage(layout: string, more = 0, bytes = 0): Promise<void> {
+  await writeOciLayout(layout, TAG, imageLayers(more, bytes), { Cmd: ["/bin/sh"] });
+}
+
+let views = 0;
+/** Describes the tree of a pulled image, by a view that goes away again. */
+export async function describeImage(lab: ContainerdLab, image: string, snapshotter: string): Promise<TreeDescription> {
+  const target = join(lab.directory, `view-${views++}`);
+  await mkdir(target);
+  await lab.ctr("images", "mount", "--snapshotter", snapshotter, image, target);
+  try {
+    return describeTree(lab.outside(target));
+  } finally {
+    await lab.ctr("images", "unmount", "--rm", "--snapshotter", snapshotter, target);
+  }
 }
 
 /** Runs a command in a new container that goes away with it; its output. @throws CommandError */
@@ -39,6 +80,17 @@ export async function runContainer(
   // On a busy machine ctr now and then loses the output of a command that ends at once.
   if (stdout !== "") return stdout;
   return (await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--rm", image, `${id}-again`, ...command)).stdout;
+}
+
+/** containerd's connection to a plugin that came back takes a while (gRPC's back-off). */
+export async function soon<T>(work: () => Promise<T>, most = 20): Promise<T> {
+  for (let tries = 0; ; tries++)
+    try {
+      return await work();
+    } catch (error) {
+      if (tries === most) throw error;
+      await sleep(300);
+    }
 }
 
 /** What there is of images and containers. */
@@ -83,10 +135,11 @@ async function whatIsLeft(lab: ContainerdLab): Promise<Left> {
   const { stdout } = await lab.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "ls");
   const folders = ["chains", "snapshots", "trash", "tmp"].map((name) => join(lab.root, name));
   const inFolders = await Promise.all([...folders, join(lab.store, "holds")].map((path) => readdir(lab.outside(path))));
+  const partial = await readdir(lab.outside(join(lab.store, "partial"))).catch(() => []);
   const { blobs, layers, tmp } = storeState(lab.outside(lab.store));
   return {
     snapshots: stdout.trim().split("\n").length - 1,
     mounts: await lab.mounts(),
-    files: [...inFolders.flat(), ...blobs, ...layers, ...tmp],
+    files: [...inFolders.flat(), ...blobs, ...layers, ...tmp, ...partial],
   };
 }

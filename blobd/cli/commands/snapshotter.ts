@@ -13,6 +13,8 @@ export interface SnapshotterCommandOptions {
   readonly store?: string;
   readonly metrics?: string;
   readonly maxLayerSize?: string;
+  readonly onDemand: boolean;
+  readonly trustReferrers?: boolean;
   readonly erofsify?: string;
   readonly logLevel: string;
 }
@@ -38,6 +40,8 @@ export async function run(options: SnapshotterCommandOptions): Promise<void> {
     metrics: options.metrics,
     maxLayerBytes:
       options.maxLayerSize === undefined ? undefined : parseBytes("--max-layer-size", options.maxLayerSize),
+    onDemand: options.onDemand,
+    trustReferrers: options.trustReferrers,
     program,
     log,
   });

@@ -1,4 +1,5 @@
 import type { MergedChain, TarIdentity } from "../../conversion/index.ts";
+import type { Endpoint } from "../../registry/index.ts";
 
 /**
  * What a snapshot is, in containerd's words: `active` can be written to, `view` only read; both may become nothing else
@@ -23,6 +24,18 @@ export interface AppliedLayer {
   readonly tar: TarIdentity;
 }
 
+/** A layer that nobody pulled: its image has a converted form, whose blobs are served on demand. */
+export interface RemoteLayer {
+  /** The layer itself, as the image has it: for whoever needs this layer without those above it. */
+  readonly digest: string;
+  readonly size: number;
+  readonly compression: AppliedLayer["compression"];
+  readonly repository: string;
+  readonly endpoints: readonly Endpoint[];
+  /** Of the image's last layer: what `blobd serve` is asked, for the converted form of this layer and all below it. */
+  readonly request: string | null;
+}
+
 /** A snapshot as it is kept. What it holds on disk has its id as name. */
 export interface Snapshot {
   readonly id: number;
@@ -38,10 +51,18 @@ export interface Snapshot {
   readonly usage: Usage;
   /** The layer that was applied to it; null when its files are in its own directory. */
   readonly layer: AppliedLayer | null;
+  readonly remote: RemoteLayer | null;
   /** Key in the store of the layer that its directory was converted to, when others needed it so. */
   readonly convertedKey: string | null;
   /** The mountable image of this snapshot and all below it, once it was made. */
   readonly chain: MergedChain | null;
+  /** Device number of the mount that showed the blobs of `chain` when it was mounted; null: they were all in the store. */
+  readonly servedBy: number | null;
+}
+
+/** Whether the snapshot is a layer of an image, and has no directory with its files. */
+export function isImageLayer({ layer, remote }: Pick<Snapshot, "layer" | "remote">): boolean {
+  return layer !== null || remote !== null;
 }
 
 /** A snapshot as it is written. */
@@ -49,9 +70,15 @@ export function formatSnapshot(snapshot: Snapshot): string {
   return JSON.stringify(snapshot, (_, value) => (typeof value === "bigint" ? value.toString() : value));
 }
 
+/** As it is written. What was written before images were served on demand lacks two fields. */
+type Stored = Omit<Snapshot, "createdNs" | "updatedNs" | "remote" | "servedBy"> &
+  Partial<Pick<Snapshot, "remote" | "servedBy">> & { readonly createdNs: string; readonly updatedNs: string };
+
 /** @throws Error (SyntaxError, TypeError) when the text is none of ours */
 export function parseSnapshot(text: string): Snapshot {
-  const found = JSON.parse(text) as Snapshot & { createdNs: string; updatedNs: string };
+  const found = JSON.parse(text) as Stored;
   if (typeof found.name !== "string" || !Number.isSafeInteger(found.id)) throw new TypeError("not a snapshot");
-  return { ...found, createdNs: BigInt(found.createdNs), updatedNs: BigInt(found.updatedNs) };
+  const { remote = null, servedBy = null } = found;
+  const times = { createdNs: BigInt(found.createdNs), updatedNs: BigInt(found.updatedNs) };
+  return { ...found, remote, servedBy, ...times };
 }

@@ -20,6 +20,7 @@ export class SnapshotTable {
   readonly #root: RootDatabase<string, string>;
   readonly #snapshots: Database<string, string>;
   readonly #tars: Database<TarIdentity, string>;
+  readonly #served: Database<boolean, string>;
   readonly #byName = new Map<string, Snapshot>();
   readonly #byId = new Map<number, Snapshot>();
   /** Names of a snapshot's children. */
@@ -35,6 +36,7 @@ export class SnapshotTable {
     this.#lastId = Number(this.#root.get("lastId") ?? 0);
     this.#snapshots = this.#root.openDB<string, string>({ name: "snapshots", encoding: "string" });
     this.#tars = this.#root.openDB<TarIdentity, string>({ name: "tars", encoding: "json" });
+    this.#served = this.#root.openDB<boolean, string>({ name: "served", encoding: "json" });
     for (const { value } of this.#snapshots.getRange()) this.#remember(parseSnapshot(value));
   }
 
@@ -84,6 +86,19 @@ export class SnapshotTable {
   rememberTar(layerDigest: string, { diffId, tarBytes }: TarIdentity): void {
     if (this.#tars.getCount() > MAX_TARS) this.#tars.clearSync();
     this.#tars.putSync(layerDigest, { diffId, tarBytes });
+  }
+
+  /** Digests of blobs that were served on demand, and may lie in the store in part. */
+  servedBlobs(): string[] {
+    return [...this.#served.getKeys()];
+  }
+
+  rememberServed(digestHex: string): void {
+    this.#served.putSync(digestHex, true);
+  }
+
+  forgetServed(digestHex: string): void {
+    this.#served.removeSync(digestHex);
   }
 
   async close(): Promise<void> {
