@@ -136,7 +136,7 @@ describe("stopped", { concurrency: 2 }, () => {
     second.child.stderr?.on("data", (chunk) => {
       told += chunk;
     });
-    for (; !told.includes("waiting for another conversion"); ) await once(second.child.stderr!, "data");
+    for (; !told.includes("waiting for another process"); ) await once(second.child.stderr!, "data");
     const startMs = performance.now();
     second.child.kill("SIGINT");
     const { status, stderr } = await second.result;

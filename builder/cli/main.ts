@@ -48,6 +48,10 @@ check, 5 store or disk, 130 interrupted.`;
 
 const storeOption = () => new Option("--store <dir>", "the local store").env("EROFSIFY_STORE");
 const jsonOption = () => new Option("--json", "print the result as JSON on stdout");
+const fromSourceOption = () =>
+  new Option("--from-source", "convert the source itself, also when the registry has a converted form of it");
+const trustReferrersOption = () =>
+  new Option("--trust-referrers", "use a converted form that is attached to the image also when it is named by digest");
 const deviceOption = () =>
   new Option(
     "--device <file>",
@@ -66,6 +70,8 @@ program
   .option("--inline-tails", "small files live in the metadata: smaller, but those files are not served by DAX")
   .option("--verity", "put dm-verity hash trees behind blobs and metadata; see docs/verity.md")
   .option("--max-layer-size <size>", "refuse a layer that takes more than this on the disk, such as 20GiB")
+  .addOption(fromSourceOption())
+  .addOption(trustReferrersOption())
   .option("--plain-http", "talk HTTP without TLS to the registry (automatic for localhost)")
   .option("-q, --quiet", "no progress; errors only")
   .addOption(jsonOption())
@@ -160,6 +166,8 @@ const guestOptions = (command: Command) =>
     .option("--verify", "read the image in full and compare digests first (default: what may have changed)")
     .option("--lazy", "start before the image is here: a pushed image, of which what is read is fetched")
     .option("--pull", "ask the source even when the store has an image of this name")
+    .addOption(fromSourceOption())
+    .addOption(trustReferrersOption())
     .option("--platform <os/arch>", "which image of a multi-platform one")
     .option("--plain-http", "talk HTTP without TLS to the registry (automatic for localhost)")
     .option("-q, --quiet", "no progress; errors only")

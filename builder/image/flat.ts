@@ -1,12 +1,11 @@
 /** An image of the store as one flat file of the store: for guests that cannot have a device for every blob. */
 import { open } from "node:fs/promises";
-import { type BlobWriter, type ImageRecord, recordKey, Store } from "../../blobd/store/index.ts";
+import { type ImageRecord, recordKey, Store } from "../../blobd/store/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import { ImageError } from "../open/index.ts";
 import { flatImage } from "./merge-image.ts";
+import { UNIT_BYTES, UnitWriter } from "./unit-writer.ts";
 
-/** Read at once, in bytes: 2 MiB, the unit in which blobs are aligned and a hole may end. */
-const UNIT_BYTES = 2_097_152;
 /** Raise it when the same image is laid out in other bytes than before. */
 const FLAT_FORMAT_VERSION = 1;
 
@@ -40,13 +39,14 @@ async function writeFlat(store: Store, record: ImageRecord, signal: AbortSignal)
   const { image, tree } = flatImage(store, record.meta);
   const writer = store.createBlob();
   try {
-    for (let at = 0; at < image.meta.length; at += UNIT_BYTES)
-      await append(writer, image.meta.subarray(at, at + UNIT_BYTES));
+    const units = new UnitWriter(writer);
+    await units.write(image.meta);
+    await units.end();
     for (const [index, { digestHex }] of tree.blobs.entries()) {
       const expected = (image.blobBaseBlocks[index] as number) * BLOCK_SIZE;
       if (writer.position !== expected)
         throw new Error(`flat image: at ${writer.position}, blob belongs at ${expected}`);
-      await appendFile(writer, store.blobPath(digestHex), signal);
+      await appendFile(units, store.blobPath(digestHex), signal);
     }
     const meta = await writer.finish();
     if (meta === undefined) throw new Error("flat image: nothing was written");
@@ -57,30 +57,18 @@ async function writeFlat(store: Store, record: ImageRecord, signal: AbortSignal)
   }
 }
 
-async function appendFile(writer: BlobWriter, path: string, signal: AbortSignal): Promise<void> {
+async function appendFile(units: UnitWriter, path: string, signal: AbortSignal): Promise<void> {
   const input = await open(path, "r");
   try {
     const buffer = Buffer.allocUnsafeSlow(UNIT_BYTES);
     for (let position = 0; ; position += UNIT_BYTES) {
       signal.throwIfAborted();
       const { bytesRead } = await input.read(buffer, 0, UNIT_BYTES, position);
-      if (bytesRead === 0) return;
-      await append(writer, buffer.subarray(0, bytesRead));
+      if (bytesRead === 0) break;
+      await units.write(buffer.subarray(0, bytesRead));
     }
+    await units.end();
   } finally {
     await input.close();
   }
-}
-
-/** Appends up to a unit and goes to the next unit; zeros at its end become a hole. */
-async function append(writer: BlobWriter, bytes: Uint8Array): Promise<void> {
-  const dataBytes = Math.max(BLOCK_SIZE, Math.ceil(lengthWithoutZeros(bytes) / BLOCK_SIZE) * BLOCK_SIZE);
-  if (writer.write(bytes, 0, Math.min(dataBytes, bytes.length))) await writer.drain();
-  writer.begin(UNIT_BYTES);
-}
-
-function lengthWithoutZeros(bytes: Uint8Array): number {
-  let length = bytes.length;
-  while (length > 0 && bytes[length - 1] === 0) length--;
-  return length;
 }

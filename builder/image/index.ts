@@ -6,3 +6,4 @@ export { LayerError } from "./layer-converter.ts";
 export { type PlainError, plainError } from "./layer-messages.ts";
 export { LayerTrees, type MergedImage, MergeError, mergeImage } from "./merge-image.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";
+export { UnitWriter } from "./unit-writer.ts";

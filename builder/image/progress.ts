@@ -14,9 +14,19 @@ export interface LayerSummary {
 }
 
 /**
- * `cached`: the store had it; `waiting`: another process converts it. Of a push: `exists`: the repository had it; `mounted`:
- * another repository of the registry had it.
+ * `cached`: the store had it; `waiting`: another process makes it. Of a converted image: `fetching`, `fetched`. Of a push:
+ * `exists`: the repository had it; `mounted`: another repository of the registry had it.
  */
-export type LayerState = "waiting" | "converting" | "converted" | "cached" | "sending" | "sent" | "exists" | "mounted";
+export type LayerState =
+  | "waiting"
+  | "converting"
+  | "converted"
+  | "fetching"
+  | "fetched"
+  | "cached"
+  | "sending"
+  | "sent"
+  | "exists"
+  | "mounted";
 
 export type ProgressListener = (event: ProgressEvent) => void;

@@ -1,23 +1,19 @@
 import { statSync } from "node:fs";
 import { type Lease, leaseBlobs } from "../../blobd/lease/index.ts";
 import { type RetryPolicy, SourceError } from "../../blobd/registry/index.ts";
-import { Store, type StoredFile } from "../../blobd/store/index.ts";
+import { Store } from "../../blobd/store/index.ts";
 import type { ServeRequest } from "../../formats/control/index.ts";
 import {
   DocumentError,
-  type ErofsLayer,
-  erofsImageLayers,
   fitPrefetchList,
-  isErofsManifest,
   type Manifest,
   PREFETCH_ANNOTATION,
   type PrefetchRange,
   parsePrefetchList,
 } from "../../formats/oci/index.ts";
-import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import { formatSource, type RegistrySpec, type SourceSpec } from "../names/index.ts";
 import { type ImageFiles, type OpenedImage, openFiles } from "../open/index.ts";
-import { resolvePushed } from "../sources/index.ts";
+import { checkTags, findPushed, imageRecord, storedLayer } from "../pushed/index.ts";
 
 export interface LazyOptions {
   readonly storeRoot: string;
@@ -27,6 +23,8 @@ export interface LazyOptions {
   readonly isRecorded?: boolean;
   /** Told of a prefetch list that is no good: the image is used without. */
   readonly onWarning?: (message: string) => void;
+  /** Use what is attached to an image that is named by digest. */
+  readonly trustReferrers?: boolean;
 }
 
 /** An image whose blobs come as they are read. */
@@ -46,53 +44,38 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
       "ERR_BAD_SOURCE",
       `${formatSource(spec)}: only an image in a registry can be run before it is here`,
     );
-  const { documents, access } = await resolvePushed(spec, options);
-  const { manifest, manifestDigest, config } = documents;
-  if (!isErofsManifest(manifest)) throw notPushed(spec);
-  const { meta, devices } = erofsImageLayers(manifest, config.diffIds);
-  const { endpoints, repository } = access;
+  const refusals: string[] = [];
+  const converted = await findPushed(spec, { ...options, onRefused: (reason) => void refusals.push(reason) });
+  if (converted === undefined) throw notPushed(spec, refusals);
+  const { meta, devices } = converted.layers;
+  const { endpoints, repository } = converted.access;
   const blobs = [{ layer: meta, isWhole: true }, ...devices.map((layer) => ({ layer, isWhole: false }))];
   const request = {
     endpoints,
     repository,
     blobs,
-    prefetch: prefetchOf(manifest, blobs, (problem) => options.onWarning?.(`${formatSource(spec)}: ${problem}`)),
+    prefetch: prefetchOf(converted.manifest, blobs, (problem) =>
+      options.onWarning?.(`${formatSource(spec)}: ${problem}`),
+    ),
     isRecorded: options.isRecorded ?? false,
   };
   const lease = await leaseBlobs(options.storeRoot, request, options);
   try {
+    const name = formatSource(spec);
     const [metaFile, ...deviceFiles] = lease.blobs;
-    const contentHex = (digest: string) => digest.slice("sha256:".length);
-    const storedFile = ({ contentDigest, verity }: ErofsLayer, path: string): StoredFile => {
-      const { size } = statSync(path);
-      const blocks = size / BLOCK_SIZE;
-      if (verity !== undefined && verity.dataBlocks >= blocks) throw badTree(spec, contentDigest, blocks);
-      return { digestHex: contentHex(contentDigest), size, blocks, ...(verity && { verity }) };
-    };
+    const stored = imageRecord(
+      converted,
+      name,
+      storedLayer(meta, statSync(metaFile!.path).size, name),
+      devices.map((layer, i) => storedLayer(layer, statSync(deviceFiles[i]!.path).size, name)),
+    );
     const files: ImageFiles = {
       metaPath: metaFile!.path,
       devicePaths: deviceFiles.map(({ path }) => path),
-      stored: {
-        key: contentHex(manifestDigest),
-        record: {
-          manifestDigest,
-          references: [formatSource(spec)],
-          meta: storedFile(meta, metaFile!.path),
-          blobs: devices.map((layer, i) => storedFile(layer, deviceFiles[i]!.path)),
-          layers: [],
-          config: JSON.parse(Buffer.from(config.raw).toString()),
-          stats: {},
-          createdMs: Date.now(),
-        },
-        layers: [],
-      },
+      stored: { ...stored, layers: [] },
     };
-    const image = openFiles(formatSource(spec), files);
-    checkTags(
-      image,
-      devices.map(({ contentDigest }) => contentHex(contentDigest)),
-      spec,
-    );
+    const image = openFiles(name, files);
+    checkTags(image, converted, name);
     if (lease.blobs.every(({ isComplete }) => isComplete)) await remember(options.storeRoot, files);
     const { fetched, trace } = lease;
     return { image: { ...image, fetched, ...(options.isRecorded && { trace }) }, lease };
@@ -136,25 +119,12 @@ async function remember(storeRoot: string, { stored }: ImageFiles): Promise<void
   }
 }
 
-/** The metadata name their blobs by digest: layers in another order would be another image's files. */
-function checkTags(image: OpenedImage, digests: readonly string[], spec: RegistrySpec): void {
-  for (const [index, { tag }] of image.reader.devices.entries())
-    if (/^[0-9a-f]{64}$/.test(tag) && tag !== digests[index])
-      throw new SourceError(
-        "ERR_BAD_MANIFEST",
-        `${formatSource(spec)}: layer ${index + 1} holds ${digests[index]}, its metadata say ${tag}`,
-      );
-}
-
-function badTree(spec: RegistrySpec, digest: string, blocks: number): SourceError {
-  const message = `${formatSource(spec)}: the hash tree of ${digest} is said to lie behind its ${blocks} blocks`;
-  return new SourceError("ERR_BAD_MANIFEST", message);
-}
-
-function notPushed(spec: RegistrySpec): SourceError {
+function notPushed(spec: RegistrySpec, refusals: readonly string[]): SourceError {
   const name = formatSource(spec);
+  const why = refusals.map((reason) => `; ${reason}`).join("");
   return new SourceError(
     "ERR_UNSUPPORTED",
-    `${name} has layers of tar, which have to be converted: erofsify push ${name} makes a form that can be run before it is here`,
+    `${name} has layers of tar, which have to be converted, and no converted form beside it: erofsify push ${name} makes one ` +
+      `that can be run before it is here (--as referrer attaches it)${why}`,
   );
 }

@@ -10,6 +10,5 @@ export { readFileRange } from "./file-range.ts";
 export type { LayerInfo, ResolvedImage } from "./image.ts";
 export { type LayerOrigin, openLayer } from "./open.ts";
 export type { ReadOptions } from "./options.ts";
-export { type PushedImage, resolvePushed } from "./registry-image.ts";
 export { releaseImage, resolveImage } from "./resolve.ts";
 export { type WalkOptions, walkDirectory } from "./walk.ts";

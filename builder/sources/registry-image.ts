@@ -16,20 +16,11 @@ import { formatReference } from "../../formats/oci/index.ts";
 import type { RegistrySpec } from "../names/index.ts";
 import { type DocumentStore, type ImageDocuments, readDocuments } from "./documents.ts";
 import type { RegistryAccess } from "./image.ts";
-import { type ReadOptions, registryOptions } from "./options.ts";
 
 /** An image as its documents have it, and how its layers are reached. */
 export interface PushedImage {
   readonly documents: ImageDocuments;
   readonly access: RegistryAccess;
-}
-
-/**
- * An image of a registry, whatever its layers are. Verified by digests as far as it has been read.
- * @throws SourceError
- */
-export function resolvePushed(spec: RegistrySpec, options: ReadOptions): Promise<PushedImage> {
-  return resolveRegistry(spec, registryOptions(options));
 }
 
 /** @throws SourceError when none of the registry's endpoints has the image: the error of the registry itself */

@@ -3,10 +3,11 @@ import { hasVerity, ImageError, type OpenedImage, openImage } from "../../open/i
 import { UsageError, warn } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { createProgress } from "../ui/progress.ts";
+import type { FormOptions } from "./obtain.ts";
 import { type SourceCommandOptions, sourceOf } from "./source.ts";
 
 /** Options of commands that convert an image when it is not there. */
-export interface AcquireOptions extends SourceCommandOptions {
+export interface AcquireOptions extends SourceCommandOptions, FormOptions {
   readonly store?: string;
   /** Ask the source even when an image of this name is in the store. */
   readonly pull?: boolean;
@@ -27,7 +28,7 @@ export interface AcquireOptions extends SourceCommandOptions {
 export async function openOrConvert(target: string, options: AcquireOptions): Promise<OpenedImage> {
   const storeRoot = options.store ?? defaultStoreRoot();
   if (options.lazy) return openLazily(target, storeRoot, options);
-  if (!options.pull) {
+  if (!options.pull && !options.fromSource) {
     try {
       const image = await openImage(target, { storeRoot });
       if (!options.verity || hasVerity(image)) return image;
@@ -42,15 +43,16 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
   const interrupt = onInterrupt();
   try {
-    const { convertImage } = await import("../../image/index.ts");
-    const { key } = await convertImage(spec, {
+    const { obtainImage } = await import("./obtain.ts");
+    const convertOptions = {
       storeRoot,
       layer: { inlineTails: false, verity: options.verity ?? false },
       onProgress: progress.listener,
       signal: interrupt.signal,
-    });
+    };
+    const { result } = await obtainImage(spec, convertOptions, options);
     progress.stop();
-    return await openImage(key, { storeRoot });
+    return await openImage(result.key, { storeRoot });
   } finally {
     progress.stop();
     interrupt.dispose();
@@ -59,12 +61,20 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
 
 /** The blobs stay with this process: its end is the end of their lease. */
 async function openLazily(target: string, storeRoot: string, options: AcquireOptions): Promise<OpenedImage> {
+  if (options.fromSource)
+    throw new UsageError("--lazy and --from-source exclude each other: tar layers come as a whole");
   const spec = sourceOf(target, options);
   const interrupt = onInterrupt();
   try {
     const { openLazy } = await import("../../lazy/index.ts");
     const { isRecorded = false } = options;
-    const { image } = await openLazy(spec, { storeRoot, signal: interrupt.signal, isRecorded, onWarning: warn });
+    const { image } = await openLazy(spec, {
+      storeRoot,
+      signal: interrupt.signal,
+      isRecorded,
+      onWarning: warn,
+      ...(options.trustReferrers && { trustReferrers: true }),
+    });
     if (!options.verity || hasVerity(image)) return image;
     image.close();
     throw new ImageError("ERR_BAD_IMAGE", `${target} was pushed without hash trees: erofsify push --verity makes them`);

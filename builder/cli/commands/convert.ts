@@ -1,15 +1,17 @@
 import { statSync } from "node:fs";
 import { dirname } from "node:path";
 import { defaultStoreRoot } from "../../../blobd/store/index.ts";
-import { type ConvertResult, convertImage, exportDirectory, exportSingle } from "../../image/index.ts";
+import { exportDirectory, exportSingle } from "../../image/index.ts";
 import { UsageError } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { writeLines, writeOut } from "../ui/output.ts";
 import { createProgress } from "../ui/progress.ts";
-import { formatBytes, formatSeconds, parseBytes, shortDigest } from "../ui/units.ts";
+import { parseBytes } from "../ui/units.ts";
+import { jsonResult, textResult } from "./convert-result.ts";
+import { type FormOptions, obtainImage } from "./obtain.ts";
 import { type SourceCommandOptions, sourceOf } from "./source.ts";
 
-export interface ConvertCommandOptions extends SourceCommandOptions {
+export interface ConvertCommandOptions extends SourceCommandOptions, FormOptions {
   readonly output?: string;
   readonly single?: string;
   readonly jobs?: string;
@@ -37,14 +39,14 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
   const interrupt = onInterrupt();
   const { signal } = interrupt;
   try {
-    const result = await convertImage(spec, { ...convertOptions, onProgress: progress.listener, signal });
+    const obtained = await obtainImage(spec, { ...convertOptions, onProgress: progress.listener, signal }, options);
     progress.stop();
-    const { record } = result;
+    const { record } = obtained.result;
     const exported: string[] = [];
     if (options.output !== undefined) exported.push(await exportDirectory(storeRoot, record, options.output, signal));
     if (options.single !== undefined) exported.push(await exportSingle(storeRoot, record, options.single, signal));
-    if (options.json) await writeLines([JSON.stringify(jsonResult(result, storeRoot, exported), null, 2)]);
-    else if (!options.quiet) await writeOut(textResult(result, storeRoot, exported));
+    if (options.json) await writeLines([JSON.stringify(jsonResult(obtained, storeRoot, exported), null, 2)]);
+    else if (!options.quiet) await writeOut(textResult(obtained, storeRoot, exported));
   } finally {
     progress.stop();
     interrupt.dispose();
@@ -68,66 +70,4 @@ function parseCount(option: string, text: string): number {
   if (!Number.isInteger(count) || count < 1 || count > 256)
     throw new UsageError(`${option} ${text}: expected a number from 1 to 256`);
   return count;
-}
-
-/** Sums over the layers; sizes in bytes. */
-function totals({ layers, record }: ConvertResult) {
-  const sum = (name: string) => layers.reduce((total, layer) => total + (layer.record.stats[name] ?? 0), 0);
-  return {
-    layers: layers.length,
-    layersConverted: layers.filter(({ cached }) => !cached).length,
-    inodes: record.stats.inodes ?? 0,
-    files: sum("files"),
-    bytesIn: layers.reduce((total, { size }) => total + size, 0),
-    tarBytes: sum("tarBytes"),
-    bytesOut: record.meta.size + record.blobs.reduce((total, { size }) => total + size, 0),
-    deduplicatedBytes: sum("dedupBytes"),
-  };
-}
-
-function jsonResult(result: ConvertResult, storeRoot: string, exported: readonly string[]): object {
-  return {
-    reference: result.reference,
-    manifestDigest: result.record.manifestDigest,
-    store: storeRoot,
-    image: result.key,
-    meta: result.record.meta,
-    blobs: result.record.blobs,
-    exported,
-    cached: result.cached,
-    ...totals(result),
-    seconds: result.seconds,
-    layerDetails: result.layers.map(({ digest, size, cached, record }) => ({
-      digest,
-      size,
-      cached,
-      meta: record.meta,
-      blob: record.blob,
-      stats: record.stats,
-    })),
-  };
-}
-
-function textResult(result: ConvertResult, storeRoot: string, exported: readonly string[]): string {
-  const t = totals(result);
-  const lines = [
-    ["image", result.reference],
-    [
-      "result",
-      exported.length > 0
-        ? exported.join(", ")
-        : `${storeRoot}/blobs/sha256/${shortDigest(result.record.meta.digestHex)}… (try: erofsify mount ${result.record.references.at(-1)} /mnt)`,
-    ],
-    ["layers", `${t.layers} (${t.layersConverted} converted, ${t.layers - t.layersConverted} found in the store)`],
-    ["files", `${t.files} in the layers, ${t.inodes} inodes in the image`],
-    ["bytes in", `${formatBytes(t.bytesIn)} (${formatBytes(t.tarBytes)} unpacked)`],
-    [
-      "bytes out",
-      `${formatBytes(t.bytesOut)} in ${result.record.blobs.length} blob${result.record.blobs.length === 1 ? "" : "s"} and metadata`,
-    ],
-    ["deduplicated", formatBytes(t.deduplicatedBytes)],
-    ...(result.record.meta.verity ? [["dm-verity", `root of the metadata ${result.record.meta.verity.rootHex}`]] : []),
-    ["time", formatSeconds(result.seconds)],
-  ];
-  return lines.map(([name, value]) => `${`${name}:`.padEnd(14)}${value}\n`).join("");
 }

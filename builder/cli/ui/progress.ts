@@ -21,11 +21,13 @@ export async function createProgress(options: ProgressOptions): Promise<Progress
 
 /** What is told of layers for which nothing has to be done. */
 const AT_ONCE: Readonly<Partial<Record<LayerState, string>>> = {
-  cached: "already converted",
-  waiting: "waiting for another conversion",
+  cached: "already here",
+  waiting: "waiting for another process",
   exists: "already there",
   mounted: "mounted from another repository",
 };
+
+const DONE: ReadonlySet<LayerState> = new Set(["converted", "fetched", "sent"]);
 
 /** One line when a layer starts and one when it is done, as `docker pull` prints into a pipe. */
 function lineView(stream: NodeJS.WriteStream): ProgressView {
@@ -37,7 +39,7 @@ function lineView(stream: NodeJS.WriteStream): ProgressView {
   const showLayer = ({ index, state, bytes }: ProgressEvent & { type: "layer" }) => {
     const atOnce = AT_ONCE[state];
     if (atOnce !== undefined) writeLayer(index, atOnce);
-    else if (state === "converted" || state === "sent") {
+    else if (DONE.has(state)) {
       const seconds = (performance.now() - (startedMs[index] ?? 0)) / 1000;
       writeLayer(index, `${state} ${formatBytes(bytes)} in ${formatSeconds(seconds)}`);
     } else if (startedMs[index] === undefined) {

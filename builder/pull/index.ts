@@ -1,0 +1,2 @@
+/** Fetching converted images whole. */
+export { type PullOptions, type PullResult, pullImage } from "./pull-image.ts";
