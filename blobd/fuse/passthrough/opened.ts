@@ -12,7 +12,7 @@ import type { Volume } from "./volume.ts";
 export function release(volume: Volume, request: FuseRequest): number {
   const fh = getU53(request.in, IN_ARGS + ReleaseIn.at.fh, "fuse_release_in.fh");
   if (volume.settings.noOpen && fh === 0) return 0;
-  return volume.files.release(fh, FileKind.FILE, request.nodeId) ? 0 : -EBADF;
+  return released(volume, request, fh, FileKind.FILE);
 }
 
 /** FLUSH: a descriptor of the file was closed. What close(2) would have said of it is said now. */
@@ -75,5 +75,10 @@ export function opendir(volume: Volume, request: FuseRequest): number {
 /** RELEASEDIR. */
 export function releasedir(volume: Volume, request: FuseRequest): number {
   const fh = getU53(request.in, IN_ARGS + ReleaseIn.at.fh, "fuse_release_in.fh");
-  return volume.files.release(fh, FileKind.DIRECTORY, request.nodeId) ? 0 : -EBADF;
+  return released(volume, request, fh, FileKind.DIRECTORY);
+}
+
+/** Closes an open file; what a process before this one has closed for the same request stays so. */
+function released(volume: Volume, request: FuseRequest, fh: number, kind: number): number {
+  return volume.files.release(fh, kind, request.nodeId) || request.isRepeated ? 0 : -EBADF;
 }

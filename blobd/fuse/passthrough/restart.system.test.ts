@@ -187,6 +187,20 @@ test("what was carried out already is not done twice, nor refused", () => {
   repeat(() => client.unlink(ROOT, "moved"));
   client.rmdir(ROOT, "dir");
   repeat(() => client.rmdir(ROOT, "dir"));
+  const XATTR_CREATE = 1;
+  client.setxattr(file.nodeId, "user.a", Buffer.from("1"), XATTR_CREATE);
+  repeat(() => client.setxattr(file.nodeId, "user.a", Buffer.from("1"), XATTR_CREATE));
+  client.removexattr(file.nodeId, "user.a");
+  repeat(() => client.removexattr(file.nodeId, "user.a"));
+  const listing = client.opendir(ROOT);
+  client.releasedir(ROOT, listing);
+  repeat(() => client.releasedir(ROOT, listing));
+  client.release(file.nodeId, file.fh);
+  repeat(() => client.release(file.nodeId, file.fh));
+  assert.equal(
+    refusal(() => client.release(file.nodeId, file.fh)),
+    EBADF,
+  );
 
   // What does not look as if it had been carried out is refused as ever.
   assert.equal(

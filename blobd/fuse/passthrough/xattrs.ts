@@ -3,7 +3,7 @@ import { COMPAT_SETXATTR_IN_BYTES, GetxattrIn, GetxattrOut, SetxattrIn } from ".
 import { allocAligned, errno, type NativeBuffer } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import { isAcl, mapAcl } from "./acl.ts";
-import { E2BIG, EINVAL, ENAMETOOLONG, EOPNOTSUPP, EPERM, ERANGE, EROFS, ESTALE } from "./linux.ts";
+import { E2BIG, EEXIST, EINVAL, ENAMETOOLONG, ENODATA, EOPNOTSUPP, EPERM, ERANGE, EROFS, ESTALE } from "./linux.ts";
 import type { Volume } from "./volume.ts";
 import { xattrToGuest, xattrToHost } from "./xattr-map.ts";
 
@@ -65,6 +65,8 @@ export function setxattr(volume: Volume, request: FuseRequest): number {
     if ((more & 1) !== 0) volume.caller.dropFsetid();
     status = volume.xattrs.set(fd, name, input.address + value, size, flags) < 0 ? -errno() : 0;
     if ((more & 1) !== 0) volume.caller.restore();
+    // Made before, by the same request.
+    if (status === -EEXIST && request.isRepeated) status = 0;
   }
   volume.nodes.unpin(slot);
   return status;
@@ -150,5 +152,5 @@ export function removexattr(volume: Volume, request: FuseRequest): number {
   let status = fd;
   if (fd >= 0) status = volume.xattrs.remove(fd, name) < 0 ? -errno() : 0;
   volume.nodes.unpin(slot);
-  return status;
+  return status === -ENODATA && request.isRepeated ? 0 : status;
 }
