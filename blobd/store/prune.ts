@@ -188,7 +188,8 @@ class Counts {
 
 /** The files a layer record names. */
 export function filesOfLayer(record: LayerRecord): readonly StoredFile[] {
-  return record.blob ? [record.meta, record.blob] : [record.meta];
+  const { meta, blob, borrowed = [] } = record;
+  return blob ? [meta, blob, ...borrowed] : [meta, ...borrowed];
 }
 
 /** The files an image record names itself; those of its layers come with the layers. */

@@ -29,6 +29,8 @@ export interface LayerRecord {
   readonly meta: StoredFile;
   /** Its file data; absent when the layer has none. */
   readonly blob?: StoredFile;
+  /** Blobs of other layers that hold data of it, too. */
+  readonly borrowed?: readonly StoredFile[];
   readonly stats: RecordStats;
 }
 
@@ -85,11 +87,14 @@ export function parseLayerRecord(text: string): LayerRecord {
   const o = versioned(text);
   const diffId = o.diffId === undefined ? {} : { diffId: digest(o.diffId, "diffId") };
   const blob = o.blob === undefined ? {} : { blob: storedFile(o.blob, "blob") };
+  const borrowed =
+    o.borrowed === undefined ? {} : { borrowed: list(o.borrowed, "borrowed").map((b) => storedFile(b, "borrowed")) };
   return {
     layerDigest: digest(o.layerDigest, "layerDigest"),
     ...diffId,
     meta: storedFile(o.meta, "meta"),
     ...blob,
+    ...borrowed,
     stats: stats(o.stats),
   };
 }

@@ -4,6 +4,7 @@
  */
 
 export { type BlockDigests, blockDigests } from "./block-digests.ts";
+export { type CheckedFile, mountChecked } from "./checked-mount.ts";
 export { realtimeNanos } from "./clock.ts";
 export { Capability, credentialCalls, SYS_THREAD, ThreadCapabilities } from "./credentials.ts";
 export type { DecodeFailure, Decoder, DecodeStatus } from "./decoder.ts";

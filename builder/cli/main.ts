@@ -57,6 +57,11 @@ const deviceOption = () =>
     "--device <file>",
     "a blob of the image, in the order of its device table (found beside a DIR by itself)",
   ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
+const dictOption = () =>
+  new Option(
+    "--dict <image>",
+    "do not store again what this image of the store holds (may be given several times)",
+  ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
 
 program
   .command("convert", { isDefault: true })
@@ -69,6 +74,7 @@ program
   .addOption(new Option("--threads <n>", "threads that they share (default: one per two processors)").hideHelp())
   .option("--inline-tails", "small files live in the metadata: smaller, but those files are not served by DAX")
   .option("--verity", "put dm-verity hash trees behind blobs and metadata; see docs/verity.md")
+  .addOption(dictOption())
   .option("--max-layer-size <size>", "refuse a layer that takes more than this on the disk, such as 20GiB")
   .addOption(fromSourceOption())
   .addOption(trustReferrersOption())
@@ -143,6 +149,7 @@ program
   .description("mount an image read-only, with its blobs as devices (needs root)")
   .argument("<image>")
   .argument("<dir>")
+  .option("--verity", "through dm-verity: every block is checked when it is read; see docs/verity.md")
   .addOption(deviceOption())
   .addOption(storeOption())
   .addHelpText("after", IMAGE_HELP)
@@ -163,6 +170,7 @@ const guestOptions = (command: Command) =>
     .option("--initrd <file>", "base initramfs instead of the one made here; see docs/running.md")
     .option("--rw-size <size>", "what the guest writes goes to a scratch disk of this size, not to its memory")
     .option("--read-only", "no overlay: the image itself is the root, with memory for /tmp and /run")
+    .option("--verity", "the guest's kernel checks every block it reads (dm-verity), without DAX")
     .option("--verify", "read the image in full and compare digests first (default: what may have changed)")
     .option("--lazy", "start before the image is here: a pushed image, of which what is read is fetched")
     .option("--pull", "ask the source even when the store has an image of this name")

@@ -2,8 +2,9 @@
 import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import { type ImageRecord, type LayerRecord, recordKey, Store } from "../../blobd/store/index.ts";
-import type { LayerOptions } from "../layer/index.ts";
+import { type DictionaryImage, type LayerOptions, layerKey } from "../layer/index.ts";
 import { formatSource, type SourceSpec } from "../names/index.ts";
+import { findStored, ImageError } from "../open/index.ts";
 import { type LayerInfo, type ResolvedImage, releaseImage, resolveImage } from "../sources/index.ts";
 import { findLayer, type LayerJob, type StoredLayer } from "./layer-job.ts";
 import { convertLayers, type PoolObserver } from "./layer-pool.ts";
@@ -12,7 +13,9 @@ import type { ProgressListener } from "./progress.ts";
 
 export interface ConvertOptions {
   readonly storeRoot: string;
-  readonly layer: LayerOptions;
+  readonly layer: Omit<LayerOptions, "dictionary">;
+  /** Images of the store, by name: what they hold is not stored again. */
+  readonly dictionary?: readonly string[];
   /** Layers converted at once; default: one per processor, at least 2. */
   readonly jobs?: number;
   /** Threads that convert them; default: one for two processors. One is the calling thread. */
@@ -60,6 +63,7 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
     onWarning: (message) => onProgress({ type: "warning", message }),
   });
   try {
+    const dictionary = await openDictionary(store, options);
     const onRetry = (reason: string) => onProgress({ type: "retry", index: null, reason });
     const image = await resolveImage(spec, { signal, retry: { onRetry } });
     onProgress({
@@ -71,7 +75,7 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
     const stored = await storeLayers(
       store,
       image,
-      options,
+      { ...options, dictionary },
       { onProgress, onLayer: ({ record, tree }) => trees.load(record, tree) },
       signal,
     ).finally(() => releaseImage(image));
@@ -86,11 +90,39 @@ export async function convertImage(spec: SourceSpec, options: ConvertOptions): P
   }
 }
 
+/** Images whose data are known. */
+interface OpenDictionary {
+  readonly images: readonly DictionaryImage[];
+  /** Keys of their layers. */
+  readonly layers: ReadonlySet<string>;
+}
+
+/** @throws ImageError for a name that no image of the store has, or one without hash trees when they are wanted */
+async function openDictionary(store: Store, { dictionary = [], layer }: ConvertOptions): Promise<OpenDictionary> {
+  const images: DictionaryImage[] = [];
+  const layers = new Set<string>();
+  for (const name of dictionary) {
+    const { record } = await findStored(name, store);
+    const { meta, blobs } = record;
+    if (layer.verity && !blobs.every(({ verity }) => verity))
+      throw new ImageError(
+        "ERR_BAD_IMAGE",
+        `${name} was converted without hash trees, so its blobs cannot be part of an image with them: convert it with --verity`,
+      );
+    images.push({ meta, blobs });
+    for (const key of record.layers) layers.add(key);
+  }
+  return { images, layers };
+}
+
+/** A conversion with its dictionary found. */
+type Conversion = Omit<ConvertOptions, "dictionary"> & { readonly dictionary: OpenDictionary };
+
 /** All layers of the image in the store, in its order. A layer that the image has twice is converted once. */
 async function storeLayers(
   store: Store,
   image: ResolvedImage,
-  options: ConvertOptions,
+  options: Conversion,
   observer: PoolObserver,
   signal: AbortSignal,
 ): Promise<StoredLayer[]> {
@@ -117,9 +149,19 @@ async function storeLayers(
   return image.layers.map(({ digest }) => stored.get(digest) as StoredLayer);
 }
 
-function layerJob(image: ResolvedImage, layer: LayerInfo, index: number, options: ConvertOptions): LayerJob {
+function layerJob(image: ResolvedImage, layer: LayerInfo, index: number, options: Conversion): LayerJob {
   const { spec, access } = image;
-  return { index, origin: { spec, access }, layer, options: options.layer, maxBlobBytes: options.maxBlobBytes };
+  const { images, layers } = options.dictionary;
+  // A layer that an image of the dictionary has too would only find itself there: it is taken as it is.
+  const isKnown = layer.digest !== null && layers.has(layerKey(layer.digest, options.layer));
+  const dictionary = !isKnown && images.length > 0 && { dictionary: images };
+  return {
+    index,
+    origin: { spec, access },
+    layer,
+    options: { ...options.layer, ...dictionary },
+    maxBlobBytes: options.maxBlobBytes,
+  };
 }
 
 async function storeImage(

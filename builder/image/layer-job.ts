@@ -116,12 +116,13 @@ async function convertDirectory(
 }
 
 function layerRecord(layerDigest: string, diffId: string | undefined, converted: ConvertedLayer): LayerRecord {
-  const { meta, blob, stats } = converted;
+  const { meta, blob, borrowed, stats } = converted;
   return {
     layerDigest,
     ...(diffId !== undefined && { diffId }),
     meta,
     ...(blob !== undefined && { blob }),
+    ...(borrowed.length > 0 && { borrowed }),
     stats: { ...stats },
   };
 }

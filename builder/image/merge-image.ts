@@ -42,8 +42,8 @@ export async function mergeImage(
   const bottom = below === undefined ? [] : [metaTree(store, below.meta)];
   const tree = mergeLayers([...bottom, ...layers.map((layer) => trees.take(layer))]);
   const image = writeErofs(tree, { layout: "devices" });
-  const ofLayers = layers.flatMap(({ blob }) => (blob === undefined ? [] : [blob]));
-  const files = new Map([...(below?.blobs ?? []), ...ofLayers].map((blob) => [blob.digestHex, blob]));
+  const ofLayers = layers.flatMap(({ blob, borrowed = [] }) => (blob === undefined ? borrowed : [blob, ...borrowed]));
+  const files = new Map([...(below?.blobs ?? []), ...ofLayers].map((file) => [file.digestHex, file]));
   const blobs = tree.blobs.map(({ digestHex }) => files.get(digestHex) as StoredFile);
   return { meta: storedFileOf(await store.putBytes(image.meta, { verity })), blobs, inodes: image.inodes };
 }

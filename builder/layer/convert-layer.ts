@@ -11,6 +11,7 @@ import { writeErofs } from "../../formats/erofs/writer/index.ts";
 import { type EntrySink, type TarEntry, TarReader } from "../../formats/tar/index.ts";
 import { S_IFREG, type Tree } from "../../formats/tree/index.ts";
 import { type Compression, decompress } from "../decompress/index.ts";
+import { Dictionary, type DictionaryImage } from "./dictionary.ts";
 import { FileData } from "./file-data.ts";
 import { LayerTree } from "./layer-tree.ts";
 
@@ -20,19 +21,24 @@ export interface LayerOptions {
   readonly inlineTails: boolean;
   /** Whether blob and meta get a dm-verity hash tree; default false. */
   readonly verity?: boolean;
+  /** Images whose data are not stored again; all of a layer's conversion, whether or not it finds something there. */
+  readonly dictionary?: readonly DictionaryImage[];
 }
 
 /** Raise it when the same layer gives other bytes than before. */
 const LAYER_FORMAT_VERSION = 2;
 
 /** The store's key of a converted layer: the same layer and options give the same bytes, so the same key. */
-export function layerKey(layerDigest: string, { inlineTails, verity }: LayerOptions): string {
+export function layerKey(layerDigest: string, options: LayerOptions): string {
+  const { inlineTails, verity, dictionary = [] } = options;
   return recordKey({
     kind: "layer",
     version: LAYER_FORMAT_VERSION,
     layerDigest,
     inlineTails,
     ...(verity && { verity }),
+    // An image's metadata name its blobs by digest: they stand for all that can be found in it.
+    ...(dictionary.length > 0 && { dictionary: dictionary.map(({ meta }) => meta.digestHex).join(" ") }),
   });
 }
 
@@ -47,6 +53,8 @@ export interface LayerStats {
   /** Sizes of all files. */
   readonly logicalBytes: number;
   readonly dedupBytes: number;
+  /** Of that, found in the dictionary. */
+  readonly dictionaryBytes: number;
   readonly holeBytes: number;
   readonly inlineBytes: number;
   readonly seconds: number;
@@ -57,6 +65,8 @@ export interface ConvertedLayer {
   readonly meta: StoredFile;
   /** Undefined for a layer without file data. */
   readonly blob: StoredFile | undefined;
+  /** Blobs of the dictionary that hold data of the layer, too. */
+  readonly borrowed: readonly StoredFile[];
   /** What the meta says: reading it back would give the same. */
   readonly tree: Tree;
   readonly stats: LayerStats;
@@ -135,14 +145,18 @@ export async function buildLayer(
   feed: EntryFeed,
 ): Promise<ConvertedLayer> {
   const startMs = performance.now();
-  const blobWriter = store.createBlob({ ...limits, verity: options.verity ?? false });
+  const { dictionary: images = [], verity = false } = options;
+  const dictionary = images.length === 0 ? undefined : new Dictionary(store, images);
+  const blobWriter = store.createBlob({ ...limits, verity });
   try {
-    const sink = new LayerSink(blobWriter, options);
+    const sink = new LayerSink(blobWriter, options, dictionary);
     const tarBytes = await feed(sink, () => blobWriter.drain());
     return await storeLayer(store, options, blobWriter, sink, tarBytes, startMs);
   } catch (error) {
     await blobWriter.abort();
     throw error;
+  } finally {
+    dictionary?.close();
   }
 }
 
@@ -156,7 +170,8 @@ async function storeLayer(
 ): Promise<ConvertedLayer> {
   const finished = await blobWriter.finish();
   const blob = finished && storedFileOf(finished);
-  const tree: Tree = { root: sink.tree.root, blobs: blob === undefined ? [] : [blob] };
+  const borrowed = borrowedBlobs(sink, blob === undefined ? 0 : 1);
+  const tree: Tree = { root: sink.tree.root, blobs: blob === undefined ? borrowed : [blob, ...borrowed] };
   const image = writeErofs(tree, { layout: "devices" });
   const meta = storedFileOf(await store.putBytes(image.meta, { verity }));
   const { entries, files } = sink;
@@ -164,21 +179,39 @@ async function storeLayer(
   return {
     meta,
     blob,
+    borrowed,
     tree,
     stats: { entries, files, inodes: image.inodes, tarBytes, ...sink.fileData.stats, seconds },
   };
+}
+
+/**
+ * The blobs of the dictionary that files have data in. The extents are numbered anew: these blobs follow the layer's own.
+ * @param own blobs of the layer itself: 0 or 1
+ */
+function borrowedBlobs({ fileData, dictionary }: LayerSink, own: number): StoredFile[] {
+  const { borrowers } = fileData;
+  const used = new Set(borrowers.flatMap(({ extents }) => extents.map(({ blob }) => blob)));
+  // In extents as they are now, blob i of the dictionary is i + 1.
+  const kept = (dictionary?.blobs ?? []).map((_, i) => i + 1).filter((number) => used.has(number));
+  const moved = new Map(kept.map((number, i) => [number, own + i]));
+  for (const file of borrowers)
+    file.extents = file.extents.map((extent) => ({ ...extent, blob: moved.get(extent.blob) ?? extent.blob }));
+  return kept.map((number) => storedFileOf(dictionary!.blobs[number - 1]!));
 }
 
 /** Tree and data of one layer, filled entry by entry. */
 class LayerSink implements EntrySink {
   readonly tree = new LayerTree();
   readonly fileData: FileData;
+  readonly dictionary: Dictionary | undefined;
   entries = 0;
   files = 0;
   private fileOpen = false;
 
-  constructor(blob: BlobWriter, options: LayerOptions) {
-    this.fileData = new FileData(blob, options.inlineTails);
+  constructor(blob: BlobWriter, options: LayerOptions, dictionary: Dictionary | undefined) {
+    this.fileData = new FileData(blob, options.inlineTails, dictionary);
+    this.dictionary = dictionary;
   }
 
   entry(entry: TarEntry): void {

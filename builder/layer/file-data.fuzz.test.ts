@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { crc32 } from "node:zlib";
 import fc from "fast-check";
+import { isMisreadAfter } from "../../formats/erofs/writer/index.ts";
 import type { SparseSegment, TarEntry } from "../../formats/tar/index.ts";
 import { BLOCK_SIZE, HOLE, Inode, S_IFREG } from "../../formats/tree/index.ts";
-import { type BlobSink, FileData, HUGE_PAGE } from "./file-data.ts";
+import { type BlobSink, FileData } from "./file-data.ts";
+import { HUGE_PAGE, type KnownUnits, type ReadUnit, type UnitPlace } from "./units.ts";
 
 /** A blob in memory: the simplest thing that keeps BlobSink's promises, and checks that the caller keeps its own. */
 class MemoryBlob implements BlobSink {
@@ -39,12 +41,13 @@ interface TestFile {
   readonly sparse: readonly SparseSegment[] | null;
 }
 
-function contentOf(blob: MemoryBlob, file: Inode): Buffer {
+function contentOf(blob: MemoryBlob, file: Inode, dictionary?: Buffer): Buffer {
   if (file.inlineData !== null) return Buffer.from(file.inlineData);
   const out = Buffer.alloc(Math.ceil(file.size / BLOCK_SIZE) * BLOCK_SIZE);
   let at = 0;
   for (const { blob: index, startBlock, blocks } of file.extents) {
-    if (index !== HOLE) blob.bytes.copy(out, at, startBlock * BLOCK_SIZE, (startBlock + blocks) * BLOCK_SIZE);
+    const source = index === 0 ? blob.bytes : dictionary!;
+    if (index !== HOLE) source.copy(out, at, startBlock * BLOCK_SIZE, (startBlock + blocks) * BLOCK_SIZE);
     at += blocks * BLOCK_SIZE;
   }
   assert.equal(at, out.length, "extents cover the file exactly");
@@ -128,6 +131,75 @@ test("whatever files come in whatever pieces, their extents lead to their bytes"
     ),
     { numRuns: 60, seed: 20261123 },
   );
+});
+
+/** Units of another blob, found by looking at all of them. */
+class MemoryDictionary implements KnownUnits {
+  readonly bytes: Buffer;
+  constructor(units: readonly { readonly position: number; readonly content: Buffer }[]) {
+    this.bytes = Buffer.alloc(32 << 20);
+    for (const { position, content } of units) content.copy(this.bytes, position);
+    this.units = units;
+  }
+  readonly units: readonly { readonly position: number; readonly content: Buffer }[];
+  find(length: number, _fingerprint: number, read: ReadUnit): UnitPlace | undefined {
+    const found = this.units.find(({ content }) => content.length === length && content.equals(read(0, length)));
+    return found && { blob: 0, position: found.position };
+  }
+}
+
+test("with a dictionary, whatever is found where, no file goes on in another blob at the block it left one", () => {
+  // The fills of plainFile, at places that its files reach in their own blob, too.
+  const place = fc.record({
+    fill: fc.constantFrom(1, 2),
+    length: fc.constantFrom(100, 4096, 70_000, HUGE_PAGE, HUGE_PAGE, HUGE_PAGE, 5),
+    at: fc.integer({ min: 0, max: 6 }),
+  });
+  let borrowed = 0;
+  fc.assert(
+    fc.property(
+      fc.array(fc.oneof({ weight: 4, arbitrary: plainFile }, sparseFile), { maxLength: 6 }),
+      fc.uniqueArray(place, { minLength: 1, maxLength: 5, selector: ({ at }) => at }),
+      fc.constantFrom(4096, 5 << 20),
+      (files, places, cut) => {
+        const blob = new MemoryBlob();
+        const units = places.map(({ fill, length, at }) => ({
+          position: at * HUGE_PAGE,
+          content: Buffer.alloc(length, fill),
+        }));
+        const dictionary = new MemoryDictionary(units);
+        const data = new FileData(blob, false, dictionary);
+        const inodes = files.map((file) => store(data, file, cut));
+        borrowed += data.borrowers.length;
+        for (const [index, inode] of inodes.entries()) {
+          const whole = inode.extents.filter((extent) => extent.blob !== HOLE);
+          for (const [i, next] of whole.slice(1).entries()) assert.ok(!isMisreadAfter(whole[i]!, next));
+          assert.ok(contentOf(blob, inode, dictionary.bytes).equals(files[index]!.content));
+        }
+      },
+    ),
+    { numRuns: 100, seed: 20261127 },
+  );
+  assert.ok(borrowed > 20, `${borrowed} files have data in the dictionary`);
+});
+
+test("a unit that would be misread where it lies is stored further on, and found there by the next file", () => {
+  const unit = (fill: number) => Buffer.alloc(HUGE_PAGE, fill);
+  // The file's first unit ends in the dictionary at the block where its second one begins in the layer's own blob.
+  const dictionary = new MemoryDictionary([{ position: 0, content: unit(1) }]);
+  const blob = new MemoryBlob();
+  const data = new FileData(blob, false, dictionary);
+  store(data, { content: unit(7), sparse: null }, 1 << 20);
+  const file = store(data, { content: Buffer.concat([unit(1), unit(2)]), sparse: null }, 1 << 20);
+  const perUnit = HUGE_PAGE / BLOCK_SIZE;
+  assert.deepEqual(file.extents, [
+    { blob: 1, startBlock: 0, blocks: perUnit },
+    { blob: 0, startBlock: 2 * perUnit, blocks: perUnit },
+  ]);
+  const again = store(data, { content: unit(2), sparse: null }, 1 << 20);
+  assert.deepEqual(again.extents, [{ blob: 0, startBlock: 2 * perUnit, blocks: perUnit }]);
+  assert.deepEqual(data.borrowers, [file]);
+  assert.equal(data.stats.dictionaryBytes, HUGE_PAGE);
 });
 
 test("equal files share their data, large files unit by unit, and zero units are holes", () => {

@@ -8,24 +8,23 @@
  * ```
  * Candidates for a duplicate are found by length and the CRC-32 of both ends, and then compared byte by byte: no input
  * can pass one file's data off as another's, and an archive without duplicates pays next to nothing. A unit that has its
- * length and ends in common with an earlier, different one costs one comparison, and is no candidate itself.
+ * length and ends in common with an earlier, different one costs one comparison, and is no candidate itself. With a
+ * dictionary, a unit that another image's blob holds is not stored either.
  */
-import { crc32 } from "node:zlib";
+import { isMisreadAfter } from "../../formats/erofs/writer/index.ts";
 import type { TarEntry } from "../../formats/tar/index.ts";
 import { BLOCK_SIZE, type Extent, HOLE, type Inode } from "../../formats/tree/index.ts";
 import { type RunSink, SparseRuns } from "./sparse-runs.ts";
+import { endsFingerprint, HUGE_PAGE, type KnownUnits } from "./units.ts";
 
-/** Files of this size and more start on a huge page (x86-64 and arm64 with 4 KiB pages), and it is their dedup unit. */
-export const HUGE_PAGE = 2097152;
 /** Files up to this size may live in the metadata (`--inline-tails`): with inode and xattrs they fit into one block. */
 export const MAX_INLINE = 3072;
 const MAX_INLINE_XATTRS = 512;
 
-/** How much of each end of a unit its fingerprint covers. */
-const END_BYTES = 2048;
-
 const ZEROS = new Uint8Array(HUGE_PAGE);
-const ZERO_UNIT = combine(crc32(ZEROS.subarray(0, END_BYTES)), crc32(ZEROS.subarray(0, END_BYTES)));
+const ZERO_UNIT = endsFingerprint(HUGE_PAGE, (offset, length) => ZEROS.subarray(offset, offset + length));
+/** The blob that is being written, in extents; blobs of the dictionary are numbered from 1 on. */
+const OWN_BLOB = 0;
 
 /** The blob being written, as the store's BlobWriter gives it. */
 export interface BlobSink {
@@ -47,6 +46,8 @@ export interface DataStats {
   logicalBytes: number;
   /** Data found in the blob already. */
   dedupBytes: number;
+  /** Of that, data found in blobs of the dictionary. */
+  dictionaryBytes: number;
   /** Data not stored because it is holes or whole zero units. */
   holeBytes: number;
   /** Data kept in the metadata. */
@@ -54,15 +55,19 @@ export interface DataStats {
 }
 
 export class FileData implements RunSink {
-  readonly stats: DataStats = { logicalBytes: 0, dedupBytes: 0, holeBytes: 0, inlineBytes: 0 };
+  readonly stats: DataStats = { logicalBytes: 0, dedupBytes: 0, dictionaryBytes: 0, holeBytes: 0, inlineBytes: 0 };
+  /** Files with data in blobs of the dictionary. */
+  readonly borrowers: Inode[] = [];
   private readonly blob: BlobSink;
   private readonly inlineTails: boolean;
+  private readonly dictionary: KnownUnits | undefined;
   /** Position in the blob of the first unit with a length and fingerprint: (length - 1) * 2^32 + fingerprint → position. */
   private readonly units = new Map<number, number>();
 
   // The file in progress.
   private file: Inode | null = null;
   private extents: Extent[] = [];
+  private lastData: Extent | null = null;
   private inline: Uint8Array | null = null;
   private inlineFill = 0;
   private alignment: typeof BLOCK_SIZE | typeof HUGE_PAGE = BLOCK_SIZE;
@@ -73,11 +78,14 @@ export class FileData implements RunSink {
   private unitStart = 0;
   private unitLength = 0;
   private unitLeft = 0;
+  /** What the unit is to be found by later, when it stays; -1 when it is not. */
+  private newKey = -1;
   private runLeft = 0;
 
-  constructor(blob: BlobSink, inlineTails: boolean) {
+  constructor(blob: BlobSink, inlineTails: boolean, dictionary?: KnownUnits) {
     this.blob = blob;
     this.inlineTails = inlineTails;
+    this.dictionary = dictionary;
   }
 
   /** Starts a regular file. `entry.sparse` says where the bytes that follow belong. */
@@ -85,6 +93,7 @@ export class FileData implements RunSink {
     this.file = file;
     file.size = entry.size;
     this.extents = [];
+    this.lastData = null;
     this.stats.logicalBytes += entry.size;
     this.dedup = true;
     this.alignment = BLOCK_SIZE;
@@ -128,6 +137,7 @@ export class FileData implements RunSink {
       this.sparse?.finish();
       this.sparse = null;
       file.extents = this.extents;
+      if (this.extents.some(({ blob }) => blob > OWN_BLOB)) this.borrowers.push(file);
     }
     this.file = null;
   }
@@ -169,9 +179,12 @@ export class FileData implements RunSink {
 
   private endUnit(): void {
     const length = this.unitLength;
+    this.newKey = -1;
     const known = this.dedup ? this.findUnit(length) : undefined;
     if (known === undefined) {
-      this.addExtent(0, this.unitStart, length);
+      if (this.isMisread(OWN_BLOB, this.unitStart, length)) this.moveUnit(length);
+      if (this.newKey >= 0) this.units.set(this.newKey, this.unitStart);
+      this.addExtent(OWN_BLOB, this.unitStart, length);
       return;
     }
     this.blob.rewind(this.unitBefore);
@@ -179,39 +192,56 @@ export class FileData implements RunSink {
       this.hole(length);
     } else {
       this.stats.dedupBytes += length;
-      this.addExtent(0, known, length);
+      if (known.blob !== OWN_BLOB) this.stats.dictionaryBytes += length;
+      this.addExtent(known.blob, known.position, length);
     }
   }
 
-  /** Where the blob has the unit's bytes already; HOLE for a whole unit of zeros. */
-  private findUnit(length: number): number | undefined {
-    const fingerprint = this.fingerprint(length);
+  /** Where the unit's bytes are already; HOLE for a whole unit of zeros. */
+  private findUnit(length: number): typeof HOLE | { blob: number; position: number } | undefined {
+    const read = (offset: number, bytes: number) => this.blob.read(this.unitStart + offset, bytes);
+    const fingerprint = endsFingerprint(length, read);
     if (fingerprint === ZERO_UNIT && length === HUGE_PAGE && this.isZeroUnit()) return HOLE;
     const key = (length - 1) * 0x1_0000_0000 + fingerprint;
-    const known = this.units.get(key);
-    if (known === undefined) this.units.set(key, this.unitStart);
-    return known !== undefined && this.blob.sameBytes(known, this.unitStart, length) ? known : undefined;
+    const own = this.units.get(key);
+    if (own !== undefined && !this.isMisread(OWN_BLOB, own, length) && this.blob.sameBytes(own, this.unitStart, length))
+      return { blob: OWN_BLOB, position: own };
+    const place = this.dictionary?.find(length, fingerprint, read);
+    if (place !== undefined && !this.isMisread(place.blob + 1, place.position, length))
+      return { blob: place.blob + 1, position: place.position };
+    if (own === undefined) this.newKey = key;
+    return undefined;
   }
 
-  private fingerprint(length: number): number {
-    const { blob, unitStart } = this;
-    const head = crc32(blob.read(unitStart, Math.min(length, END_BYTES)));
-    if (length <= END_BYTES) return head;
-    return combine(head, crc32(blob.read(unitStart + length - END_BYTES, END_BYTES)));
+  /** Whether Linux would read these bytes from the wrong blob, if the file went on with them. */
+  private isMisread(blob: number, position: number, length: number): boolean {
+    return this.lastData !== null && isMisreadAfter(this.lastData, extentOf(blob, position, length));
+  }
+
+  /** Stores the unit in progress further on. */
+  private moveUnit(length: number): void {
+    const bytes = Uint8Array.from(this.blob.read(this.unitStart, length));
+    this.blob.rewind(this.unitBefore);
+    this.blob.begin(this.alignment);
+    this.blob.write(ZEROS, 0, 1);
+    this.blob.begin(this.alignment);
+    this.unitStart = this.blob.position;
+    this.blob.write(bytes, 0, length);
   }
 
   private isZeroUnit(): boolean {
     return Buffer.compare(this.blob.read(this.unitStart, HUGE_PAGE), ZEROS) === 0;
   }
 
-  /** Adds `length` bytes at a byte position of the blob, growing the last extent where they continue it. */
+  /** Adds `length` bytes at a byte position of a blob, growing the last extent where they continue it. */
   private addExtent(blob: number, position: number, length: number): void {
-    const startBlock = position / BLOCK_SIZE;
-    const blocks = Math.ceil(length / BLOCK_SIZE);
+    const next = extentOf(blob, position, length);
+    const { startBlock, blocks } = next;
     const last = this.extents[this.extents.length - 1];
     if (last !== undefined && last.blob === blob && (blob === HOLE || last.startBlock + last.blocks === startBlock))
       this.extents[this.extents.length - 1] = { blob, startBlock: last.startBlock, blocks: last.blocks + blocks };
-    else this.extents.push({ blob, startBlock, blocks });
+    else this.extents.push(next);
+    if (blob !== HOLE) this.lastData = next;
   }
 
   /** Stores zeros in the current run. */
@@ -220,9 +250,8 @@ export class FileData implements RunSink {
   }
 }
 
-/** Two CRCs as one number of 32 bits. */
-function combine(head: number, tail: number): number {
-  return (Math.imul(head, 0x9e3779b1) ^ tail) >>> 0;
+function extentOf(blob: number, position: number, length: number): Extent {
+  return { blob, startBlock: position / BLOCK_SIZE, blocks: Math.ceil(length / BLOCK_SIZE) };
 }
 
 function xattrBytes(inode: Inode): number {

@@ -8,4 +8,5 @@ export {
   type LayerStats,
   layerKey,
 } from "./convert-layer.ts";
-export { HUGE_PAGE } from "./file-data.ts";
+export type { DictionaryImage } from "./dictionary.ts";
+export { HUGE_PAGE } from "./units.ts";

@@ -5,6 +5,7 @@
 export { type FileSource, openFileSource } from "./file-source.ts";
 export {
   EXPORT_META,
+  findStored,
   hasVerity,
   ImageError,
   type ImageFiles,
@@ -12,4 +13,5 @@ export {
   type OpenImageOptions,
   openFiles,
   openImage,
+  verityRoots,
 } from "./open-image.ts";

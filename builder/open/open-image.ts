@@ -4,6 +4,7 @@ import { type FoundImage, type ImageRecord, type LayerRecord, Store } from "../.
 import { FormatError } from "../../formats/bytes/index.ts";
 import { type ErofsReader, openErofs } from "../../formats/erofs/index.ts";
 import type { PrefetchList } from "../../formats/oci/index.ts";
+import type { VerityRoot } from "../../formats/verity/index.ts";
 import { formatSource, parseSource } from "../names/index.ts";
 import { type FileSource, openFileSource } from "./file-source.ts";
 
@@ -44,6 +45,20 @@ export interface OpenedImage extends ImageFiles {
 /** Whether it is known of every file which dm-verity root it must have. */
 export function hasVerity({ stored }: ImageFiles): boolean {
   return stored !== undefined && [stored.record.meta, ...stored.record.blobs].every(({ verity }) => verity);
+}
+
+/** The roots of all files' hash trees, metadata first. @throws ImageError when one has none, or none that is known */
+export function verityRoots({ stored, metaPath }: ImageFiles): VerityRoot[] {
+  const files = stored === undefined ? [undefined] : [stored.record.meta, ...stored.record.blobs];
+  return files.map((file) => {
+    if (file?.verity !== undefined) return file.verity;
+    throw new ImageError(
+      "ERR_BAD_IMAGE",
+      file === undefined
+        ? `${metaPath} is not of the store: nobody tells which digests it must have`
+        : `${file.digestHex} has no hash tree: convert the image with --verity`,
+    );
+  });
 }
 
 export interface OpenImageOptions {
@@ -156,7 +171,8 @@ function blobPaths(files: ImageFiles, reader: ErofsReader, meta: FileSource): re
 /** The key of an image in the store; no image has such a name. */
 const IMAGE_KEY = /^[0-9a-f]{64}$/;
 
-async function filesInStore(target: string, store: Store): Promise<ImageFiles> {
+/** An image of the store by one of its names, its manifest's digest or its key. @throws ImageError, StoreError */
+export async function findStored(target: string, store: Store): Promise<{ key: string; record: ImageRecord }> {
   const name = IMAGE_KEY.test(target) ? target : formatSource(parseSource(target));
   const isNamed = ({ key, record }: FoundImage) =>
     key === target || record.manifestDigest === target || record.references.includes(name);
@@ -167,11 +183,16 @@ async function filesInStore(target: string, store: Store): Promise<ImageFiles> {
     .sort((a, b) => b.record.createdMs - a.record.createdMs);
   const record = found && (await store.getImage(found.key));
   if (found === undefined || record === undefined) throw noImage(target, store.root);
+  return { key: found.key, record };
+}
+
+async function filesInStore(target: string, store: Store): Promise<ImageFiles> {
+  const { key, record } = await findStored(target, store);
   const layers = await Promise.all(record.layers.map((key) => store.getLayer(key)));
   return {
     metaPath: store.blobPath(record.meta.digestHex),
     devicePaths: record.blobs.map(({ digestHex }) => store.blobPath(digestHex)),
-    stored: { key: found.key, record, layers: layers.filter((layer) => layer !== undefined) },
+    stored: { key, record, layers: layers.filter((layer) => layer !== undefined) },
   };
 }
 

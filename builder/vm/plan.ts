@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import type { OpenedImage } from "../open/index.ts";
+import { type OpenedImage, verityRoots } from "../open/index.ts";
 import { accountsOf } from "./accounts-of-image.ts";
 import { VmError } from "./errors.ts";
 import {
@@ -12,6 +12,7 @@ import {
   guestProcess,
   runInitramfs,
   type Terminal,
+  verityProgram,
 } from "./guest/index.ts";
 import { configOf } from "./image-config.ts";
 import { pmemDevices, type Verification, verifyParts } from "./image-parts.ts";
@@ -35,6 +36,8 @@ export interface GuestOptions extends KernelOptions {
   /** A disk of this size takes the guest's writes, instead of its memory. */
   readonly scratchBytes?: number;
   readonly verification?: Verification;
+  /** Whether the guest's kernel checks every block of the image against its hash trees; without DAX then. */
+  readonly verity?: boolean;
   /** What the kernel needs for devices that the caller adds to the machine. */
   readonly also?: readonly Requirement[];
 }
@@ -81,6 +84,7 @@ export async function planGuest(image: OpenedImage, options: GuestOptions, place
     channels: options.attachment.kind === "channels",
     overlay: !readOnly,
     scratch: scratchBytes !== undefined,
+    verity: options.verity ?? false,
     ...(options.also && { also: options.also }),
   });
   const command = commandOf(image, options);
@@ -89,10 +93,11 @@ export async function planGuest(image: OpenedImage, options: GuestOptions, place
   mkdirSync(places.folder, { recursive: true, mode: 0o700 });
   const pmem = await pmemDevices(image, places.folder);
   const memoryBytes = guestMemory(options.memoryBytes, pmem);
-  const run = runInitramfs(
-    settingsOf(image, options, pmem),
-    enterProgram(command, { readOnly, ...terminalOf(options.attachment) }),
-  );
+  const run = runInitramfs({
+    settings: settingsOf(image, options, pmem),
+    enter: enterProgram(command, { readOnly, ...terminalOf(options.attachment) }),
+    ...(options.verity && { verity: verityProgram(verityRoots(image)) }),
+  });
   const initrdPath = await writeInitramfs(kernel, modules, run, options, places);
   const machine = { memoryBytes, cpus, kernelPath: kernel.imagePath, initrdPath, pmem };
   if (scratchBytes === undefined) return machine;

@@ -83,3 +83,19 @@ test("arguments beyond 32 bits and below zero arrive whole", options, () => {
   assert.throws(() => new SyscallProgram().call(1, [2 ** 53]), RangeError);
   assert.throws(() => new SyscallProgram().call(1, [1, 2, 3, 4, 5, 6, 7]), RangeError);
 });
+
+test("bytes that the kernel changes are seen by later calls, and equal bytes are memory of their own", options, () => {
+  const RLIMIT_CORE = 4;
+  const limit = Buffer.alloc(16);
+  limit.writeUInt32LE(7, 0);
+  limit.writeUInt32LE(77, 8);
+  const read = { inout: new Uint8Array(16) };
+  const equal = { inout: new Uint8Array(16) };
+  const program = new SyscallProgram()
+    .call(SYS.prlimit64, [0, RLIMIT_CORE, limit, 0])
+    .call(SYS.prlimit64, [0, RLIMIT_CORE, 0, read])
+    .call(SYS.write, [1, read, 16])
+    .call(SYS.write, [1, equal, 16])
+    .exit(0);
+  assert.deepEqual(Buffer.from(run(program).stdout), Buffer.concat([limit, new Uint8Array(16)]));
+});

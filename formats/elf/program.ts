@@ -6,9 +6,14 @@ export const RESULT: unique symbol = Symbol("result");
 
 /**
  * An argument of a system call: a number, the address of bytes, the address of a table of pointers to bytes that ends with
- * NULL (argv, envp), or the kept result.
+ * NULL (argv, envp), bytes that the kernel may change, or the kept result.
  */
-export type Operand = number | Uint8Array | readonly Uint8Array[] | typeof RESULT;
+export type Operand = number | Uint8Array | readonly Uint8Array[] | InOut | typeof RESULT;
+
+/** Bytes that the kernel reads and writes. The same object is the same memory in all calls, equal bytes are not. */
+export interface InOut {
+  readonly inout: Uint8Array;
+}
 
 /** What to do when a call fails: say something on descriptor 2 and end. */
 export interface Failure {
@@ -65,6 +70,7 @@ const ET_EXEC = 2;
 const EM_X86_64 = 62;
 const PT_LOAD = 1;
 const PF_R_X = 5;
+const PF_R_W_X = 7;
 /** Where the file lies in memory: the usual place of static programs. */
 const BASE = 0x40_0000;
 const PAGE = 4096;
@@ -74,7 +80,8 @@ const HEADERS = ElfHeader.size + ProgramHeader.size;
  * A program for x86-64 Linux that makes system calls one after the other, with constant arguments, and needs nothing: no
  * libc, no loader, no shell. Arguments are exact bytes, so nothing has to be quoted.
  *
- *     | ELF header | program header | data: strings, pointer tables | code |     one read-only, executable segment
+ *     | ELF header | program header | data: strings, pointer tables | code |     one executable segment, read-only when
+ *                                                                                the kernel is to write nothing into it
  *
  * @example
  * const program = new SyscallProgram();
@@ -87,6 +94,7 @@ export class SyscallProgram {
   #dataBytes = 0;
   readonly #code: number[] = [];
   readonly #known = new Map<string, number>();
+  readonly #changing = new Map<InOut, number>();
 
   /** Adds a call. */
   call(number: number, args: readonly Operand[], policy: Policy = "ignore"): this {
@@ -122,7 +130,7 @@ export class SyscallProgram {
     header.phnum = 1;
     const segment = ProgramHeader.view(file, ElfHeader.size);
     segment.type = PT_LOAD;
-    segment.flags = PF_R_X;
+    segment.flags = this.#changing.size === 0 ? PF_R_X : PF_R_W_X;
     segment.vaddr = BASE;
     segment.paddr = BASE;
     segment.filesz = file.length;
@@ -136,9 +144,10 @@ export class SyscallProgram {
   }
 
   /** Where an operand's bytes are, or the number itself. */
-  #value(operand: number | Uint8Array | readonly Uint8Array[]): number {
+  #value(operand: Exclude<Operand, typeof RESULT>): number {
     if (typeof operand === "number") return operand;
     if (operand instanceof Uint8Array) return this.#place(operand, 1);
+    if ("inout" in operand) return this.#placeChanging(operand);
     const table = Buffer.alloc((operand.length + 1) * 8);
     for (const [i, bytes] of operand.entries()) table.writeBigUInt64LE(BigInt(this.#place(bytes, 1)), i * 8);
     return this.#place(table, 8);
@@ -147,13 +156,22 @@ export class SyscallProgram {
   /** Puts bytes into the data, once, and returns their address. */
   #place(bytes: Uint8Array, align: number): number {
     const key = `${align} ${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1")}`;
-    const known = this.#known.get(key);
-    if (known !== undefined) return known;
+    const address = this.#known.get(key) ?? this.#append(bytes, align);
+    this.#known.set(key, address);
+    return address;
+  }
+
+  #placeChanging(operand: InOut): number {
+    const address = this.#changing.get(operand) ?? this.#append(operand.inout, 8);
+    this.#changing.set(operand, address);
+    return address;
+  }
+
+  #append(bytes: Uint8Array, align: number): number {
     const gap = -(HEADERS + this.#dataBytes) & (align - 1);
     this.#data.push(new Uint8Array(gap), Uint8Array.from(bytes));
     const address = BASE + HEADERS + this.#dataBytes + gap;
     this.#dataBytes += gap + bytes.length;
-    this.#known.set(key, address);
     return address;
   }
 

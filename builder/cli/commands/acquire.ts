@@ -34,7 +34,9 @@ export async function openOrConvert(target: string, options: AcquireOptions): Pr
       if (!options.verity || hasVerity(image)) return image;
       image.close();
       if (image.stored === undefined)
-        throw new UsageError(`${target} is a file: its digests are told by no one, expected an image of the store`);
+        throw new UsageError(
+          `${target} is a file: nobody tells which digests it must have, expected an image of the store`,
+        );
     } catch (error) {
       if (!(error instanceof ImageError) || error.code !== "ERR_NO_IMAGE") throw error;
     }

@@ -17,6 +17,7 @@ function totals({ layers, record }: ConvertResult) {
     tarBytes: sum("tarBytes"),
     bytesOut: bytesOf(record),
     deduplicatedBytes: sum("dedupBytes"),
+    dictionaryBytes: sum("dictionaryBytes"),
   };
 }
 
@@ -122,5 +123,6 @@ function convertedLines(result: ConvertResult): string[][] {
     ["bytes in", `${formatBytes(t.bytesIn)} (${formatBytes(t.tarBytes)} unpacked)`],
     ["bytes out", `${formatBytes(t.bytesOut)} in ${counted(result.record.blobs.length, "blob")} and metadata`],
     ["deduplicated", formatBytes(t.deduplicatedBytes)],
+    ...(t.dictionaryBytes > 0 ? [["of that", `${formatBytes(t.dictionaryBytes)} in images of --dict`]] : []),
   ];
 }

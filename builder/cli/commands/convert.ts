@@ -18,6 +18,7 @@ export interface ConvertCommandOptions extends SourceCommandOptions, FormOptions
   readonly threads?: string;
   readonly inlineTails?: boolean;
   readonly verity?: boolean;
+  readonly dict?: readonly string[];
   readonly maxLayerSize?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -30,6 +31,7 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
   const convertOptions = {
     storeRoot,
     layer: { inlineTails: options.inlineTails ?? false, verity: options.verity ?? false },
+    ...(options.dict !== undefined && { dictionary: options.dict }),
     ...(options.jobs !== undefined && { jobs: parseCount("--jobs", options.jobs) }),
     ...(options.threads !== undefined && { threads: parseCount("--threads", options.threads) }),
     ...(options.maxLayerSize !== undefined && { maxBlobBytes: parseBytes(options.maxLayerSize, "--max-layer-size") }),

@@ -150,6 +150,7 @@ export function guestOptions(
     ...(options.initrd !== undefined && { initrd: options.initrd }),
     ...(options.rwSize !== undefined && { scratchBytes: parseBytes(options.rwSize, "--rw-size") }),
     ...(options.readOnly && { readOnly: true }),
+    ...(options.verity && { verity: true }),
     verification: options.verify ? "all" : "changed",
   };
 }

@@ -4,3 +4,4 @@ export { type EnterOptions, enterProgram, type Terminal } from "./enter-program.
 export { baseInitramfs, runInitramfs } from "./initramfs.ts";
 export { type GuestProcess, guestProcess, type ProcessOptions } from "./process.ts";
 export { formatSettings, type GuestSettings } from "./settings.ts";
+export { verityProgram } from "./verity-program.ts";

@@ -26,7 +26,7 @@ import { formatSettings, type GuestSettings } from "./settings.ts";
 /** The script as it lies in the source tree; this file runs compiled, in dist/builder/vm/guest. */
 const SUPERVISE_SOURCE = fileURLToPath(new URL("../../../../builder/vm/guest/supervise.sh", import.meta.url));
 /** Programs that supervise.sh calls by name. */
-const APPLETS = ["sh", "mount", "mkdir", "cat", "sleep", "usleep", "stty", "test", "poweroff", "reboot"];
+const APPLETS = ["sh", "mount", "mkdir", "cat", "ln", "sleep", "usleep", "stty", "test", "poweroff", "reboot"];
 const FOLDERS = ["bin", "guest", "modules", "proc", "sys", "dev", "rw", "cgroup", "image", "root"];
 const FIFOS = ["guest/in", "guest/out", "guest/err"];
 /** A base that no guest was started with for a week goes, in milliseconds. */
@@ -86,11 +86,21 @@ function baseArchive(busybox: Buffer, script: Buffer, init: Buffer, modules: rea
   ]);
 }
 
-/** The part of one run: its settings and the program that becomes its command. Goes behind the base. */
-export function runInitramfs(settings: GuestSettings, enter: Uint8Array): Buffer {
+/** What differs between runs. */
+export interface RunParts {
+  readonly settings: GuestSettings;
+  /** The program that becomes the image's command. */
+  readonly enter: Uint8Array;
+  /** The program that lays dm-verity over the image's devices; without it they are mounted as they are. */
+  readonly verity?: Uint8Array;
+}
+
+/** The part of one run. Goes behind the base. */
+export function runInitramfs({ settings, enter, verity }: RunParts): Buffer {
   return writeCpio([
     { path: "guest/settings", mode: S_IFREG | 0o644, data: Buffer.from(formatSettings(settings)) },
     { path: "guest/enter", mode: S_IFREG | 0o755, data: enter },
+    ...(verity === undefined ? [] : [{ path: "guest/verity", mode: S_IFREG | 0o755, data: verity }]),
   ]);
 }
 

@@ -44,6 +44,11 @@ const SCRATCH: readonly Requirement[] = [
   { option: "EXT4_FS", module: "ext4", why: "--rw-size" },
 ];
 
+const VERITY: readonly Requirement[] = [
+  { option: "BLK_DEV_DM", module: "dm_mod", why: "--verity" },
+  { option: "DM_VERITY", module: "dm_verity", why: "--verity" },
+];
+
 /** What a run needs beyond what all need. */
 export interface Needs {
   /** How the VMM attaches devices. */
@@ -54,6 +59,8 @@ export interface Needs {
   readonly overlay: boolean;
   /** A scratch disk for writes. */
   readonly scratch: boolean;
+  /** The image's blocks checked when they are read. */
+  readonly verity?: boolean;
   /** What devices that the guest has besides want. */
   readonly also?: readonly Requirement[];
 }
@@ -69,6 +76,7 @@ export function requireKernel(kernel: GuestKernel, needs: Needs): readonly strin
     ...(needs.overlay ? [OVERLAY] : []),
     ...(needs.channels ? [CHANNELS] : []),
     ...(needs.scratch ? SCRATCH : []),
+    ...(needs.verity ? VERITY : []),
     ...(needs.also ?? []),
   ];
   const names = wanted.flatMap(({ module }) => (module === undefined ? [] : [module]));
