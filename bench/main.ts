@@ -1,10 +1,11 @@
-/** Runs benchmarks: `npm run bench -- [convert|guest|virtiofs|containerd|lazy|tree] [options]`; see docs/benchmarks.md. */
+/** Runs benchmarks: `npm run bench -- [convert|guest|virtiofs|containerd|lazy|tree|push] [options]`; see docs/benchmarks.md. */
 import { tmpdir } from "node:os";
 import { Command, Option } from "commander";
 import { benchContainerd } from "./containerd/index.ts";
 import { benchConvert, GROUPS } from "./convert/index.ts";
 import { benchGuest, CASE_IDS } from "./guest/index.ts";
 import { benchLazy, WORKLOAD_IDS } from "./lazy/index.ts";
+import { benchPush, PARTS } from "./push/index.ts";
 import { benchTree, CASE_IDS as TREE_IDS } from "./tree/index.ts";
 import { benchVirtiofs, CASE_IDS as VOLUME_IDS } from "./virtiofs/index.ts";
 
@@ -135,6 +136,15 @@ quietly(program.command("containerd"))
       workDirectory: work,
       quiet: { lockFile: lock, patienceMs: patience * 1000 },
     }),
+  );
+
+quietly(program.command("push"))
+  .description("images in a registry: throughput, size, what new versions add, conversions a minute, hash trees")
+  .addOption(new Option("--only <part...>", "these parts").choices(PARTS).default([...PARTS], PARTS.join(" ")))
+  .option("--save", "replace bench/results/push.* and the tables in docs/benchmarks.md", false)
+  .option("--work <dir>", "where stores and images are while they are measured, on the disk that counts", tmpdir())
+  .action(({ only, save, work, lock, patience }) =>
+    benchPush({ parts: only, save, workDirectory: work, quiet: { lockFile: lock, patienceMs: patience * 1000 } }),
   );
 
 await program.parseAsync();

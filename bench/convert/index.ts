@@ -15,6 +15,9 @@ import { measureRounds, type Sample } from "./rounds.ts";
 import { makeSetting, type Setting } from "./setting.ts";
 import { pushVariants } from "./variants.ts";
 
+export { blobPath as layoutBlobPath, type LayoutImage, readLayout } from "./layout.ts";
+export { enterLab, erofsify, type Lab, program, shell } from "./programs.ts";
+
 export const GROUPS = ["image", "linux-source", "rerun", "merge", "growth"] as const;
 
 export interface ConvertBenchOptions {

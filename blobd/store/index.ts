@@ -45,3 +45,4 @@ export {
 } from "./records.ts";
 export { type SharedBlob, SharedBlobReader } from "./shared-blob.ts";
 export { type BlobOptions, type FoundImage, recordKey, Store, type StoreOptions } from "./store.ts";
+export { verityRootOf } from "./verity-file.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Random } from "../../formats/bytes/testing.ts";
 import { SEGMENT_BYTES } from "./buffer-pool.ts";
-import { type FinishedBlob, Store } from "./index.ts";
+import { type FinishedBlob, Store, StoreError, verityRootOf } from "./index.ts";
 
 // Blobs with hash trees, judged by veritysetup.
 
@@ -51,6 +51,7 @@ for (const [length, why] of [
     const { status, stderr } = veritysetup(path, blob);
     assert.equal(status, 0, stderr);
     assert.equal(createHash("sha256").update(readFileSync(path)).digest("hex"), blob.digestHex);
+    assert.equal(await verityRootOf(path, blob.verity!.dataBlocks), blob.verity!.rootHex, "as read back");
   });
 
 test("a blob that was taken back in part, with holes, by a caller who never drains", async () => {
@@ -76,8 +77,18 @@ test("one flipped bit, of data or of the tree, and veritysetup refuses", async (
     const byte = readFileSync(copy)[position]!;
     writeSync(openSync(copy, "r+"), Uint8Array.of(byte ^ 4), 0, 1, position);
     assert.notEqual(veritysetup(copy, blob).status, 0);
+    const { dataBlocks, rootHex } = blob.verity!;
+    assert.equal((await verityRootOf(copy, dataBlocks)) === rootHex, position >= dataBlocks * 4096);
     rmSync(copy);
   }
+});
+
+test("a file that is shorter than its data is told so", async () => {
+  const blob = await store.putBytes(Buffer.alloc(10), { verity: true });
+  await assert.rejects(
+    verityRootOf(store.blobPath(blob.digestHex), 100_000),
+    (error: unknown) => error instanceof StoreError && /ends at 2097152, in its data/.test(error.message),
+  );
 });
 
 test("the superblock tells veritysetup all of it, and equal data have equal bytes", async () => {

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
+import { verityRootOf } from "../../../blobd/store/index.ts";
 import { checkErofs } from "../../../formats/erofs/check/index.ts";
 import type { OpenedImage } from "../../open/index.ts";
 import { CheckFailed } from "../exit.ts";
@@ -25,7 +26,9 @@ export async function run(target: string, options: CheckOptions): Promise<void> 
     // Ours, by the tags that are digests, must keep what our writer promises beyond the format.
     const strict = image.reader.devices.length > 0 && image.reader.devices.every(({ tag }) => DIGEST.test(tag));
     const { problems, problemCount, stats } = checkErofs(image.meta, { strict, content: strict });
-    const blobs = options.digests ? await checkBlobs(image) : checkBlobSizes(image);
+    const blobs = options.digests
+      ? [...(await checkBlobs(image)), ...(await checkTrees(image))]
+      : checkBlobSizes(image);
     if (options.json) await writeLines([JSON.stringify({ problems, blobProblems: blobs, statistics: stats }, null, 2)]);
     else {
       await writeLines(
@@ -65,6 +68,20 @@ async function checkBlobs(image: OpenedImage): Promise<BlobProblem[]> {
     if (!DIGEST.test(tag)) continue;
     const digest = await sha256(path);
     if (digest !== tag) problems.push({ path, detail: `found sha256 ${digest}, expected ${tag}` });
+  }
+  return problems;
+}
+
+/** That the hash trees' roots are those of the data: a kernel that is given them then accepts every block. */
+async function checkTrees({ stored, metaPath, devicePaths }: OpenedImage): Promise<BlobProblem[]> {
+  const problems: BlobProblem[] = [];
+  const files = stored === undefined ? [] : [stored.record.meta, ...stored.record.blobs];
+  for (const [index, { verity }] of files.entries()) {
+    if (verity === undefined) continue;
+    const path = [metaPath, ...devicePaths][index]!;
+    const found = await verityRootOf(path, verity.dataBlocks);
+    if (found !== verity.rootHex)
+      problems.push({ path, detail: `the root of its hash tree is ${found}, expected ${verity.rootHex}` });
   }
   return problems;
 }

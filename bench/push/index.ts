@@ -1,0 +1,80 @@
+/** Images in a registry: how fast they get there, how large they are, what a new version adds. See docs/benchmarks.md. */
+import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
+import { type Inputs, makeInputs } from "./inputs.ts";
+import { measureJobs } from "./jobs.ts";
+import { drawReport, markdownReport, textReport } from "./report.ts";
+import type { Results } from "./results.ts";
+import { measureImage } from "./throughput.ts";
+import { measureTrees } from "./trees.ts";
+import { measureVersions } from "./versions.ts";
+
+export const PARTS = ["images", "versions", "jobs", "trees"] as const;
+export type Part = (typeof PARTS)[number];
+
+export interface PushBenchOptions {
+  readonly parts: readonly Part[];
+  /** Whether the results replace those in bench/results and docs/benchmarks.md. */
+  readonly save: boolean;
+  readonly workDirectory: string;
+  readonly quiet: QuietOptions;
+}
+
+/** Runs the benchmark and prints its results. Needs root. */
+export async function benchPush(options: PushBenchOptions): Promise<void> {
+  await withWorkFolder(options.workDirectory, "push", async (work) => {
+    say("making inputs");
+    const inputs = await makeInputs(work);
+    try {
+      const results: Results = {
+        benchmark: "push",
+        date: new Date().toISOString(),
+        machine: await describeMachine(versionsOf(inputs)),
+        ...(await measureParts(inputs, options)),
+      };
+      process.stdout.write(textReport(results));
+      if (options.save) {
+        saveReport("push", { results, svg: drawReport(results), markdown: markdownReport(results) });
+        say("saved to bench/results and docs/benchmarks.md");
+      }
+    } finally {
+      await inputs.stop();
+    }
+  });
+}
+
+async function measureParts(
+  inputs: Inputs,
+  { parts, quiet }: PushBenchOptions,
+): Promise<Pick<Results, "images" | "versions" | "jobs" | "trees">> {
+  const images = [];
+  for (const image of parts.includes("images") ? inputs.images : []) {
+    say(image.name);
+    images.push(await measureImage(inputs, image, quiet));
+  }
+  const part = async <T>(name: Part, measure: (inputs: Inputs, quiet: QuietOptions) => Promise<T>) => {
+    if (!parts.includes(name)) return {};
+    say(name);
+    return { [name]: await measure(inputs, quiet) };
+  };
+  return {
+    images,
+    ...(await part("versions", measureVersions)),
+    ...(await part("jobs", measureJobs)),
+    ...(await part("trees", measureTrees)),
+  };
+}
+
+function versionsOf({ lab }: Inputs): VersionCommand[] {
+  const mkfs = lab.command("mkfs.erofs", "--version");
+  return [
+    ["mkfs.erofs", mkfs.command, ...mkfs.args],
+    ["zstd", "zstd", "--version"],
+    ["skopeo", "skopeo", "--version"],
+    ["veritysetup", "veritysetup", "--version"],
+    ["docker-registry", "docker-registry", "--version"],
+  ];
+}
+
+function say(message: string): void {
+  process.stderr.write(`bench: ${message}\n`);
+}
