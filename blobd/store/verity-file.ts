@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, read } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, read } from "node:fs";
 import { promisify } from "node:util";
 import { VERITY_BLOCK, verityTail } from "../../formats/verity/index.ts";
 import { BufferPool, SEGMENT_BYTES } from "./buffer-pool.ts";
@@ -32,6 +32,8 @@ export async function verityRootOf(path: string, dataBlocks: number): Promise<st
     }
   };
   try {
+    const { size } = fstatSync(fd);
+    if (size < bytes) throw tooShort(path, size);
     const all = await Promise.allSettled(Array.from({ length: IN_FLIGHT }, work));
     for (const one of all) if (one.status === "rejected") throw one.reason;
     return verityTail(pieces, dataBlocks).rootHex;
@@ -54,8 +56,11 @@ async function readWhole(fd: number, path: string, into: Uint8Array, position: n
     const { bytesRead } = await readOnPool(fd, into, done, into.length - done, position + done).catch((error) => {
       throw storeError(error, path, "reading");
     });
-    if (bytesRead === 0)
-      throw new StoreError("ERR_STORE_CORRUPT", path, `reading ${path}: ends at ${position + done}, in its data`);
+    if (bytesRead === 0) throw tooShort(path, position + done);
     done += bytesRead;
   }
+}
+
+function tooShort(path: string, end: number): StoreError {
+  return new StoreError("ERR_STORE_CORRUPT", path, `reading ${path}: ends at ${end}, in its data`);
 }

@@ -24,8 +24,8 @@ export type Obtained =
  * @throws SourceError and what conversions throw
  */
 export async function obtainImage(spec: SourceSpec, options: ConvertOptions, form: FormOptions): Promise<Obtained> {
-  // A layout that others are not pushed in.
-  const isOwnLayout = options.layer.inlineTails;
+  // What others push is not laid out so, or not over the images that are here.
+  const isOwnLayout = options.layer.inlineTails || options.dictionary !== undefined;
   if (spec.kind === "registry" && !form.fromSource && !isOwnLayout) {
     const result = await pullForm(spec, options, form);
     if (result !== undefined) return { kind: "pulled", result };
