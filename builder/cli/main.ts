@@ -234,6 +234,12 @@ program
   .description("push a converted image to a registry, in the form of the draft EROFS image specification")
   .argument("<image-ref>", "REFERENCE of an image in the store, or of one to be converted first")
   .option("--to <ref>", "where to (default: the source's own repository, its tag with -erofs behind it)")
+  .option(
+    "--as <form>",
+    "tag: alone under its tag; index: behind its source in an index, by default in the source's place; referrer: attached to its source",
+    "tag",
+  )
+  .option("--all-platforms", "the image of every platform that the source has")
   .option("--compression <name>", "zstd, or none: blobs as they are", "zstd")
   .option("--level <n>", "of zstd, 1 (fast) to 22 (small)")
   .option("--verity", "with dm-verity hash trees, and their roots as annotations; see docs/verity.md")

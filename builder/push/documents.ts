@@ -4,6 +4,7 @@ import {
   DATA_LAYER,
   type Digest,
   EROFS_ANNOTATIONS,
+  EROFS_ARTIFACT,
   EROFS_CHUNK_INDEX,
   EROFS_FEATURE,
   EROFS_LAYER,
@@ -27,6 +28,13 @@ export interface PushedLayer {
     readonly annotations: Readonly<Record<string, string>>;
   };
   readonly diffId: Digest;
+}
+
+/** A manifest as others name it. */
+export interface ManifestDescriptor {
+  readonly mediaType: string;
+  readonly digest: Digest;
+  readonly size: number;
 }
 
 /** `device`: file data, found by a file system behind it; `meta`: that file system. */
@@ -91,18 +99,27 @@ export function erofsConfig(config: unknown, layers: readonly PushedLayer[]): Bu
   return Buffer.from(JSON.stringify(result));
 }
 
-/** @param prefetch what to fetch ahead where the image is used; see docs/decisions/0024 */
+/** What a manifest says besides its layers. */
+export interface ManifestExtras {
+  /** What to fetch ahead where the image is used; see docs/decisions/0024. */
+  readonly prefetch?: PrefetchList | undefined;
+  /** What it is attached to. */
+  readonly subject?: ManifestDescriptor | undefined;
+}
+
 export function erofsManifest(
   config: Uint8Array,
   layers: readonly PushedLayer[],
   sourceDigest: string,
-  prefetch?: PrefetchList,
+  { prefetch, subject }: ManifestExtras = {},
 ): Buffer {
   const manifest = {
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
+    ...(subject && { artifactType: EROFS_ARTIFACT }),
     config: { mediaType: OCI_CONFIG, digest: digestOf(config), size: config.length },
     layers: layers.map(({ descriptor }) => descriptor),
+    ...(subject && { subject }),
     annotations: {
       [SOURCE_ANNOTATION]: sourceDigest,
       ...(prefetch && { [PREFETCH_ANNOTATION]: formatPrefetchList(prefetch) }),

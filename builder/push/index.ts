@@ -1,9 +1,4 @@
 /** Converted images to registries. */
-export {
-  DEFAULT_CHUNK_BYTES,
-  DEFAULT_LEVEL,
-  type PushEvent,
-  type PushOptions,
-  type PushResult,
-  pushImage,
-} from "./push-image.ts";
+export { type PushedImage, type PushForm, type PushOptions, type PushResult, pushImages } from "./push-image.ts";
+export { DEFAULT_CHUNK_BYTES, DEFAULT_LEVEL, type EncodingOptions, type PushEvent } from "./push-manifest.ts";
+export { openSource, sourcePlatforms } from "./source-image.ts";

@@ -1,9 +1,10 @@
-import { type RepositoryWriter, UploadLost } from "../../blobd/registry/index.ts";
+import { UploadLost } from "../../blobd/registry/index.ts";
 import { type EncodingRecord, recordKey, type Store, type StoredFile } from "../../blobd/store/index.ts";
 import { libzstdVersion } from "../../blobd/sys/index.ts";
 import type { Digest } from "../../formats/oci/index.ts";
 import { type EncodedBlob, type EncodeOptions, encodeBlob } from "./encode-blob.ts";
 import { Pieces } from "./pieces.ts";
+import type { PushTarget } from "./target.ts";
 
 /** Raise it when the same blob is encoded into other bytes than before. */
 const ENCODING_VERSION = 1;
@@ -11,14 +12,6 @@ const ENCODING_VERSION = 1;
 const PIECE_BYTES = 8 << 20;
 /** How often a blob is sent from its start. */
 const MAX_UPLOADS = 3;
-
-/** Where blobs go: a repository, and what is told of it. */
-export interface PushTarget {
-  readonly writer: RepositoryWriter;
-  /** `host/name`: by it the store remembers what is there. */
-  readonly name: string;
-  readonly signal: AbortSignal;
-}
 
 /** `sending`: bytes of content so far; `exists`, `mounted`: nothing had to be sent. */
 export type PushState = "sending" | "sent" | "exists" | "mounted";

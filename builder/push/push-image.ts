@@ -1,140 +1,168 @@
-import { availableParallelism } from "node:os";
+import { attachByTag, SourceError } from "../../blobd/registry/index.ts";
+import { type ImageRecord, Store } from "../../blobd/store/index.ts";
 import {
-  connectionOf,
-  DEFAULT_RETRY,
-  endpointsOf,
-  RegistryClient,
-  type RegistryOptions,
-  RepositoryWriter,
-  type RetryPolicy,
-  readSettings,
-} from "../../blobd/registry/index.ts";
-import { type ImageRecord, Store, type StoredFile } from "../../blobd/store/index.ts";
-import { type Digest, OCI_MANIFEST, type PrefetchList, type Reference } from "../../formats/oci/index.ts";
-import {
-  compressedLayer,
-  digestOf,
-  erofsConfig,
-  erofsManifest,
-  indexLayer,
-  type LayerRole,
-  type PushedLayer,
-  plainLayer,
-} from "./documents.ts";
-import { prefetchOf } from "./prefetch.ts";
-import { type PushListener, type PushState, type PushTarget, pushBlob, pushBytes } from "./push-blob.ts";
-import { pushPlainBlob } from "./push-plain.ts";
+  type Digest,
+  EROFS_ARTIFACT,
+  OCI_INDEX,
+  type Platform,
+  parseImageConfig,
+  type Reference,
+} from "../../formats/oci/index.ts";
+import { copyManifest } from "./copy-source.ts";
+import { digestOf } from "./documents.ts";
+import { type ConvertedEntry, convertedIndex, imageIndex } from "./image-index.ts";
+import { type EncodingOptions, type PushedManifest, type PushProgress, pushManifest } from "./push-manifest.ts";
+import { findManifest, openSource, type SourceImage } from "./source-image.ts";
+import { openTarget, type PushTarget, type TargetOptions } from "./target.ts";
 
-export interface PushOptions {
+/**
+ * Where a converted image stands: `tag`: alone, under a name of its own; `index`: in an index, behind its source; `referrer`:
+ * attached to its source, without a name.
+ */
+export type PushForm = "tag" | "index" | "referrer";
+
+export interface PushOptions extends EncodingOptions, TargetOptions {
   readonly storeRoot: string;
-  /** Where to; its tag, else its digest is not looked at. */
+  /** Where to. Its tag is not looked at for a referrer; without one, an image is pushed by its digest. */
   readonly to: Reference;
-  readonly compression: "zstd" | "none";
-  /** Of zstd; default DEFAULT_LEVEL. */
-  readonly level?: number;
-  /** Content of a chunk, in bytes: a multiple of 4096; default DEFAULT_CHUNK_BYTES. */
-  readonly chunkBytes?: number;
-  /** Chunks compressed at once; default: one per processor. */
-  readonly workers?: number;
-  /** What to fetch ahead where the image is used; ranges that are not of its blobs are left out. */
-  readonly prefetch?: PrefetchList;
-  readonly plainHttp?: boolean;
-  readonly retry?: Partial<RetryPolicy>;
-  readonly env?: NodeJS.ProcessEnv;
+  /** Default: tag. */
+  readonly form?: PushForm;
+  /** Where the source is: for an index, and for a referrer. */
+  readonly source?: Reference;
   readonly signal?: AbortSignal;
-  readonly onProgress?: (event: PushEvent) => void;
+  readonly onProgress?: PushProgress;
 }
 
-/** Blobs in the order of the device table, the meta last. Sizes of content, in bytes. */
-export type PushEvent =
-  | { readonly type: "blobs"; readonly blobs: readonly StoredFile[] }
-  | { readonly type: "blob"; readonly index: number; readonly state: PushState; readonly bytes: number };
+/** A converted image of one platform. */
+export interface PushedImage {
+  readonly platform: string;
+  readonly manifestDigest: Digest;
+  /** Of the manifest that it was made of. */
+  readonly sourceDigest: string;
+  /** Without config and manifest. */
+  readonly layers: readonly { readonly digest: Digest; readonly size: number; readonly mediaType: string }[];
+}
 
 export interface PushResult {
+  readonly form: PushForm;
+  /** Of what the tag means now, a manifest or an index; of the manifest that was attached. */
   readonly manifestDigest: Digest;
-  /** Of the manifest's layers, without config and manifest. */
-  readonly layers: readonly { readonly digest: Digest; readonly size: number; readonly mediaType: string }[];
-  /** Of the image's files in the store, in bytes. */
+  readonly images: readonly PushedImage[];
+  /** Layers of all images. */
+  readonly layers: PushedImage["layers"];
+  /** Of the images' files in the store, in bytes. */
   readonly contentBytes: number;
   /** Of all layers in the registry, in bytes. */
   readonly storedBytes: number;
   readonly seconds: number;
 }
 
-/** Measured: docs/decisions/0008. */
-export const DEFAULT_CHUNK_BYTES = 512 << 10;
-export const DEFAULT_LEVEL = 3;
+interface Pushed {
+  readonly record: ImageRecord;
+  readonly platform: Platform;
+  readonly manifest: PushedManifest;
+}
 
 /**
- * Pushes a converted image in the form of the draft EROFS image specification: its blobs as device layers, its metadata as
- * the file system over them. The manifest comes last, so that a push that ends early leaves nothing that looks whole.
+ * Pushes converted images, one for each platform. Names come last, so that a push that ends early leaves nothing that looks
+ * whole; nothing that is there is changed but the tag that was asked for, and the list of what is attached to a source where
+ * the registry does not keep it.
  * @throws SourceError, StoreError; the reason of `signal`
  */
-export async function pushImage(image: ImageRecord, options: PushOptions): Promise<PushResult> {
+export async function pushImages(images: readonly ImageRecord[], options: PushOptions): Promise<PushResult> {
   const startMs = performance.now();
+  const { form = "tag", to, onProgress } = options;
   const signal = options.signal ?? new AbortController().signal;
+  const target = await openTarget(to, options, signal);
+  const source = form === "tag" ? undefined : await openSource(sourceOf(options), options, signal);
   const store = await Store.open(options.storeRoot);
   try {
-    const target = await openTarget(options, signal);
-    const files = [...image.blobs, image.meta];
-    options.onProgress?.({ type: "blobs", blobs: files });
-    const layers: PushedLayer[] = [];
-    for (const [index, file] of files.entries()) {
-      const onProgress: PushListener = (state, bytes) => options.onProgress?.({ type: "blob", index, state, bytes });
-      const role = index < image.blobs.length ? "device" : "meta";
-      layers.push(...(await pushFile(store, role, file, options, target, onProgress)));
+    const pushed: Pushed[] = [];
+    for (const record of images) {
+      const subject = source && (await findManifest(source, record.manifestDigest));
+      const attachedTo = form === "referrer" ? subject?.descriptor : undefined;
+      const manifest = await pushManifest(store, record, options, target, onProgress, attachedTo);
+      const { platform } = parseImageConfig(Buffer.from(JSON.stringify(record.config)));
+      pushed.push({ record, platform: subject?.entry?.platform ?? platform, manifest });
     }
-    const prefetch = options.prefetch && prefetchOf(image.blobs, options.prefetch);
-    const config = erofsConfig(image.config, layers);
-    await pushBytes(config, digestOf(config), target);
-    const manifest = erofsManifest(config, layers, image.manifestDigest, prefetch);
-    const manifestDigest = digestOf(manifest);
-    await target.writer.putManifest(options.to.tag ?? manifestDigest, OCI_MANIFEST, manifest);
-    return {
-      manifestDigest,
-      layers: layers.map(({ descriptor: { digest, size, mediaType } }) => ({ digest, size, mediaType })),
-      contentBytes: files.reduce((sum, { size }) => sum + size, 0),
-      storedBytes: layers.reduce((sum, { descriptor }) => sum + descriptor.size, 0),
-      seconds: (performance.now() - startMs) / 1000,
-    };
+    const manifestDigest = await name(form, to, target, source, pushed);
+    return { ...summary(pushed), form, manifestDigest, seconds: (performance.now() - startMs) / 1000 };
   } finally {
     store.close();
   }
 }
 
-async function pushFile(
-  store: Store,
-  role: LayerRole,
-  file: StoredFile,
-  options: PushOptions,
-  target: PushTarget,
-  onProgress: PushListener,
-): Promise<PushedLayer[]> {
-  const { chunkBytes = DEFAULT_CHUNK_BYTES, level = DEFAULT_LEVEL, workers = availableParallelism() } = options;
-  if (options.compression === "zstd") {
-    const encoded = await pushBlob(store, file, { chunkBytes, level, workers }, target, onProgress);
-    return [compressedLayer(role, file, encoded)];
-  }
-  const index = await pushPlainBlob(store, file, chunkBytes, target, onProgress);
-  const layer = plainLayer(role, file);
-  // Nothing may come behind the file system, and it is read as a whole anyway.
-  if (role === "meta") return [layer];
-  const chunkIndex = indexLayer(layer, index);
-  await pushBytes(index, chunkIndex.descriptor.digest, target);
-  return [layer, chunkIndex];
+function sourceOf({ source, form }: PushOptions): Reference {
+  if (source !== undefined) return source;
+  throw new SourceError("ERR_BAD_SOURCE", `an image that is no registry's cannot be pushed as ${form}`);
 }
 
-/** Pushes go to the registry itself, never to a mirror. */
-async function openTarget(options: PushOptions, signal: AbortSignal): Promise<PushTarget> {
-  const { registry, repository } = options.to;
-  const registryOptions: RegistryOptions = {
-    env: options.env ?? process.env,
-    retry: { ...DEFAULT_RETRY, ...options.retry },
-    signal,
+/** Makes what was pushed to be found. */
+async function name(
+  form: PushForm,
+  to: Reference,
+  target: PushTarget,
+  source: SourceImage | undefined,
+  pushed: readonly Pushed[],
+): Promise<Digest> {
+  const { writer } = target;
+  const [first] = pushed;
+  const { descriptor, bytes } = first!.manifest;
+  if (form === "tag" && pushed.length === 1) {
+    await writer.putManifest(to.tag ?? descriptor.digest, descriptor.mediaType, bytes);
+    return descriptor.digest;
+  }
+  for (const { manifest, record } of pushed) {
+    const { digest, mediaType, size } = manifest.descriptor;
+    const subject = await writer.putManifest(digest, mediaType, manifest.bytes);
+    const sourceDigest = record.manifestDigest as Digest;
+    if (form === "referrer" && subject !== sourceDigest) {
+      const attachment = { mediaType, digest, size, artifactType: EROFS_ARTIFACT };
+      await attachByTag(target.reader, writer, sourceDigest, attachment);
+    }
+  }
+  if (form === "referrer") return descriptor.digest;
+  const index = await indexOf(form, target, source, pushed);
+  const digest = digestOf(index);
+  await writer.putManifest(to.tag ?? digest, OCI_INDEX, index);
+  return digest;
+}
+
+async function indexOf(
+  form: PushForm,
+  target: PushTarget,
+  source: SourceImage | undefined,
+  pushed: readonly Pushed[],
+): Promise<Buffer> {
+  const entries: ConvertedEntry[] = pushed.map(({ manifest, platform }) => ({
+    descriptor: manifest.descriptor,
+    platform,
+  }));
+  if (form === "tag" || source === undefined) return convertedIndex(entries);
+  const { place, root } = source;
+  if (place.name !== target.name) {
+    const descriptor = { mediaType: root.document.mediaType, digest: root.digest, size: root.bytes.length };
+    await copyManifest(place, target, descriptor);
+  }
+  return imageIndex(root, pushed[0]!.platform, entries);
+}
+
+function summary(pushed: readonly Pushed[]) {
+  const images = pushed.map(({ record, platform, manifest }): PushedImage => {
+    const layers = manifest.layers.map(({ descriptor: { digest, size, mediaType } }) => ({ digest, size, mediaType }));
+    const { os, architecture, variant } = platform;
+    return {
+      platform: [os, architecture, ...(variant ? [variant] : [])].join("/"),
+      manifestDigest: manifest.descriptor.digest,
+      sourceDigest: record.manifestDigest,
+      layers,
+    };
+  });
+  const layers = images.flatMap((image) => image.layers);
+  return {
+    images,
+    layers,
+    contentBytes: pushed.reduce((sum, { manifest }) => sum + manifest.contentBytes, 0),
+    storedBytes: layers.reduce((sum, { size }) => sum + size, 0),
   };
-  const settings = await readSettings(registryOptions.env);
-  const endpoint = endpointsOf(registry, options.plainHttp, settings).at(-1)!;
-  const client = new RegistryClient(endpoint, repository, connectionOf(registryOptions));
-  const writer = new RepositoryWriter(client, registryOptions.retry, signal);
-  return { writer, name: `${registry}/${repository}`, signal };
 }

@@ -6,7 +6,8 @@ import { allocAligned, sha256Of } from "../../blobd/sys/index.ts";
 import { ChunkIndexWriter } from "../../formats/chunk-index/index.ts";
 import type { Digest } from "../../formats/oci/index.ts";
 import { Pieces } from "./pieces.ts";
-import type { PushListener, PushTarget } from "./push-blob.ts";
+import type { PushListener } from "./push-blob.ts";
+import type { PushTarget } from "./target.ts";
 
 const PIECE_BYTES = 8 << 20;
 const MAX_UPLOADS = 3;

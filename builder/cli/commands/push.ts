@@ -14,16 +14,19 @@ import {
   type Reference,
 } from "../../../formats/oci/index.ts";
 import { parseSource } from "../../names/index.ts";
-import { type PushEvent, type PushOptions, pushImage } from "../../push/index.ts";
+import { type PushEvent, type PushForm, type PushOptions, type PushResult, pushImages } from "../../push/index.ts";
 import { UsageError, warn } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { writeLines, writeOut } from "../ui/output.ts";
 import { createProgress, type ProgressView } from "../ui/progress.ts";
 import { formatBytes, formatSeconds, parseBytes } from "../ui/units.ts";
-import { type AcquireOptions, openOrConvert } from "./acquire.ts";
+import { type ImageToPush, imagesToPush, type PushImagesOptions } from "./push-images.ts";
 
-export interface PushCommandOptions extends AcquireOptions {
+export interface PushCommandOptions extends PushImagesOptions {
   readonly to?: string;
+  /** See PushForm. */
+  readonly as?: string;
+  readonly quiet?: boolean;
   readonly compression: string;
   readonly level?: string;
   readonly chunkSize?: string;
@@ -37,43 +40,64 @@ const PAGE_BYTES = 4096;
 const MIN_CHUNK_BYTES = 64 << 10;
 
 export async function run(ref: string, options: PushCommandOptions): Promise<void> {
-  const to = targetOf(ref, options.to);
+  const result = await pushReference(ref, options);
+  if (options.json) await writeLines([JSON.stringify(result, null, 2)]);
+  else if (!options.quiet) await writeOut(pushText(result));
+}
+
+/** What was pushed where. */
+export interface PushedReference extends PushResult {
+  readonly reference: string;
+}
+
+/** Converts what has to be converted, and pushes. Nothing is printed but progress. */
+export async function pushReference(ref: string, options: PushCommandOptions): Promise<PushedReference> {
+  const form = formOf(options.as);
+  const to = targetOf(ref, options.to, form);
   const how = encodingOf(options);
   const prefetch = options.prefetch === undefined ? undefined : readList(options.prefetch);
-  const storeRoot = options.store ?? defaultStoreRoot();
-  const image = await openOrConvert(ref, options);
+  const source = parseSource(ref);
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
   const interrupt = onInterrupt();
+  const images: ImageToPush[] = [];
   try {
-    if (image.stored === undefined)
-      throw new UsageError(`${ref} is a file: expected an image of the store, or a source`);
-    const { record } = image.stored;
-    if (prefetch !== undefined) checkList(prefetch, record, options.prefetch!, ref);
-    const result = await pushImage(record, {
+    images.push(...(await imagesToPush(ref, form, options, progress.listener, interrupt.signal)));
+    const records = images.map(({ record }) => record);
+    if (prefetch !== undefined) checkList(prefetch, records, options.prefetch!, ref);
+    const result = await pushImages(records, {
       ...how,
       ...(prefetch && { prefetch }),
-      storeRoot,
+      storeRoot: options.store ?? defaultStoreRoot(),
       to,
+      form,
+      ...(source.kind === "registry" && { source: source.reference }),
       ...(options.plainHttp && { plainHttp: true }),
       retry: { onRetry: (reason) => progress.listener({ type: "retry", index: null, reason }) },
       signal: interrupt.signal,
       onProgress: (event) => tell(progress, formatReference(to), event),
     });
-    progress.stop();
-    const reference = formatReference(to);
-    if (options.json) await writeLines([JSON.stringify({ reference, ...result }, null, 2)]);
-    else if (!options.quiet) {
-      const rate = formatBytes(result.contentBytes / result.seconds);
-      await writeOut(
-        `${reference}@${result.manifestDigest}\n${formatBytes(result.contentBytes)} in ${result.layers.length} layers, ` +
-          `${formatBytes(result.storedBytes)} in the registry, in ${formatSeconds(result.seconds)} (${rate}/s)\n`,
-      );
-    }
+    return { reference: formatReference(to), ...result };
   } finally {
     progress.stop();
     interrupt.dispose();
-    image.close();
+    for (const { image } of images) image.close();
   }
+}
+
+/** For people. */
+export function pushText(result: PushedReference): string {
+  const rate = formatBytes(result.contentBytes / result.seconds);
+  const attached = result.images.map(({ sourceDigest }) => ` attached to ${sourceDigest}`);
+  return (
+    `${result.reference}@${result.manifestDigest}${result.form === "referrer" ? attached.join(",") : ""}\n` +
+    `${formatBytes(result.contentBytes)} in ${result.layers.length} layers, ` +
+    `${formatBytes(result.storedBytes)} in the registry, in ${formatSeconds(result.seconds)} (${rate}/s)\n`
+  );
+}
+
+function formOf(text = "tag"): PushForm {
+  if (text === "tag" || text === "index" || text === "referrer") return text;
+  throw new UsageError(`--as ${text}: expected tag, index or referrer`);
 }
 
 /** @throws DocumentError, UsageError */
@@ -85,10 +109,10 @@ function readList(path: string): PrefetchList {
 }
 
 /** @throws UsageError when nothing of the list is of the image */
-function checkList(list: PrefetchList, { blobs }: ImageRecord, path: string, ref: string): void {
+function checkList(list: PrefetchList, records: readonly ImageRecord[], path: string, ref: string): void {
   const fitted = fitPrefetchList(
     list,
-    blobs.map(({ digestHex }): Digest => `sha256:${digestHex}`),
+    records.flatMap(({ blobs }) => blobs.map(({ digestHex }): Digest => `sha256:${digestHex}`)),
   );
   if (fitted.ranges.length === 0) throw new UsageError(`--prefetch ${path}: has no range of a blob of ${ref}`);
   if (fitted.strangers.length > 0)
@@ -107,22 +131,34 @@ function tell({ listener }: ProgressView, reference: string, event: PushEvent): 
     });
 }
 
-/** `--to`, or beside the source: images of archives and directories have no such place. */
-function targetOf(ref: string, to: string | undefined): Reference {
+/**
+ * `--to`; else beside the source, for an index in its place, and for a referrer the repository that it is in: images of archives
+ * and directories have no such place.
+ */
+function targetOf(ref: string, to: string | undefined, form: PushForm): Reference {
+  const source = parseSource(ref);
+  if (form !== "tag" && source.kind !== "registry")
+    throw new UsageError(`--as ${form}: ${ref} is not in a registry, which such a form belongs to`);
+  if (to !== undefined) return parseTarget(to);
+  if (source.kind !== "registry") throw new UsageError(noPlace(ref));
+  const { registry, repository, tag } = source.reference;
+  if (form === "referrer") return { registry, repository };
+  if (tag === undefined) throw new UsageError(noPlace(ref));
+  return { registry, repository, tag: form === "index" ? tag : `${tag}-erofs` };
+}
+
+function noPlace(ref: string): string {
+  return `${ref} tells no repository and tag to push to: name one with --to`;
+}
+
+function parseTarget(to: string): Reference {
   try {
-    if (to !== undefined) {
-      const reference = parseReference(to);
-      if (reference.digest !== undefined)
-        throw new UsageError(`--to ${to}: a digest cannot be chosen, expected a name with a tag`);
-      return reference;
-    }
+    const reference = parseReference(to);
+    if (reference.digest === undefined) return reference;
   } catch (error) {
     throw error instanceof FormatError ? new UsageError(`--to: ${error.detail}`) : error;
   }
-  const source = parseSource(ref);
-  if (source.kind !== "registry" || source.reference.tag === undefined)
-    throw new UsageError(`${ref} tells no repository and tag to push to: name one with --to`);
-  return { ...source.reference, tag: `${source.reference.tag}-erofs` };
+  throw new UsageError(`--to ${to}: a digest cannot be chosen, expected a name with a tag`);
 }
 
 function encodingOf(options: PushCommandOptions): Pick<PushOptions, "compression" | "level" | "chunkBytes"> {

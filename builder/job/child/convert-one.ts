@@ -3,7 +3,7 @@ import { hasLibzstd } from "../../../blobd/sys/index.ts";
 import { parsePlatform, parseReference } from "../../../formats/oci/index.ts";
 import { type ConvertResult, convertImage } from "../../image/index.ts";
 import { parseSource } from "../../names/index.ts";
-import { pushImage } from "../../push/index.ts";
+import { pushImages } from "../../push/index.ts";
 import type { ConversionMessage, ConversionRequest } from "../child-messages.ts";
 import { digestOfTag } from "../registry/index.ts";
 import { conversionProgress, pushProgress, type Tell } from "./progress.ts";
@@ -60,7 +60,7 @@ async function convertAndPush(request: ConversionRequest, signal: AbortSignal, t
   for (const target of request.targets) {
     const converted = await convert(request, target.platform, signal, tell);
     await checkTag(request, signal);
-    const pushed = await pushImage(converted.record, {
+    const pushed = await pushImages([converted.record], {
       storeRoot: request.storeRoot,
       to: parseReference(target.reference),
       compression: hasLibzstd() ? "zstd" : "none",

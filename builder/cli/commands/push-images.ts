@@ -1,0 +1,91 @@
+import { defaultStoreRoot, type ImageRecord } from "../../../blobd/store/index.ts";
+import { parseImageConfig, platformFit } from "../../../formats/oci/index.ts";
+import { convertImage, type ProgressListener } from "../../image/index.ts";
+import type { SourceSpec } from "../../names/index.ts";
+import { hasVerity, ImageError, type OpenedImage, openImage } from "../../open/index.ts";
+import { openSource, type PushForm, sourcePlatforms } from "../../push/index.ts";
+import { UsageError } from "../exit.ts";
+import { type SourceCommandOptions, sourceOf } from "./source.ts";
+
+export interface PushImagesOptions extends SourceCommandOptions {
+  readonly store?: string;
+  readonly pull?: boolean;
+  readonly verity?: boolean;
+  readonly allPlatforms?: boolean;
+}
+
+/** An image of the store, open: nobody prunes it meanwhile. */
+export interface ImageToPush {
+  readonly image: OpenedImage;
+  readonly record: ImageRecord;
+}
+
+/**
+ * The images that a reference means, converted here: one, or one for each platform that its source has. What comes back is the
+ * caller's to close.
+ */
+export async function imagesToPush(
+  ref: string,
+  form: PushForm,
+  options: PushImagesOptions,
+  onProgress: ProgressListener,
+  signal: AbortSignal,
+): Promise<ImageToPush[]> {
+  const images: ImageToPush[] = [];
+  try {
+    for (const spec of await specsOf(ref, options, signal)) {
+      // An index and an attachment are about what the source is now: then it is asked, however little there is to convert.
+      const here = form === "tag" && !options.pull ? await openHere(ref, spec, options) : undefined;
+      const image = here ?? (await convert(spec, options, onProgress, signal));
+      if (image.stored === undefined) {
+        image.close();
+        throw new UsageError(`${ref} is a file: expected an image of the store, or a source`);
+      }
+      images.push({ image, record: image.stored.record });
+    }
+    return images;
+  } catch (error) {
+    for (const { image } of images) image.close();
+    throw error;
+  }
+}
+
+async function specsOf(ref: string, options: PushImagesOptions, signal: AbortSignal): Promise<SourceSpec[]> {
+  const spec = sourceOf(ref, options);
+  if (!options.allPlatforms) return [spec];
+  if (options.platform !== undefined) throw new UsageError("--platform and --all-platforms exclude each other");
+  if (spec.kind !== "registry") throw new UsageError(`--all-platforms: ${ref} is not in a registry`);
+  const how = options.plainHttp ? { plainHttp: true } : {};
+  const platforms = await sourcePlatforms(await openSource(spec.reference, how, signal));
+  return platforms.map((platform) => ({ ...spec, platform }));
+}
+
+/** The image of this name, if it was made here, of tar layers, for the platform that is meant. */
+async function openHere(ref: string, spec: SourceSpec, options: PushImagesOptions): Promise<OpenedImage | undefined> {
+  let image: OpenedImage;
+  try {
+    image = await openImage(ref, { storeRoot: options.store ?? defaultStoreRoot() });
+  } catch (error) {
+    if (error instanceof ImageError && error.code === "ERR_NO_IMAGE") return undefined;
+    throw error;
+  }
+  if (image.stored === undefined) return image;
+  const { layers, config } = image.stored.record;
+  const { platform } = parseImageConfig(Buffer.from(JSON.stringify(config)));
+  const isForIt = platform.architecture === "" || platformFit(platform, spec.platform) > 0;
+  if (layers.length > 0 && isForIt && (!options.verity || hasVerity(image))) return image;
+  image.close();
+  return undefined;
+}
+
+async function convert(
+  spec: SourceSpec,
+  options: PushImagesOptions,
+  onProgress: ProgressListener,
+  signal: AbortSignal,
+): Promise<OpenedImage> {
+  const storeRoot = options.store ?? defaultStoreRoot();
+  const layer = { inlineTails: false, verity: options.verity ?? false };
+  const { key } = await convertImage(spec, { storeRoot, layer, onProgress, signal });
+  return openImage(key, { storeRoot });
+}

@@ -1,0 +1,103 @@
+import { availableParallelism } from "node:os";
+import type { ImageRecord, Store, StoredFile } from "../../blobd/store/index.ts";
+import { OCI_MANIFEST, type PrefetchList } from "../../formats/oci/index.ts";
+import {
+  compressedLayer,
+  digestOf,
+  erofsConfig,
+  erofsManifest,
+  indexLayer,
+  type LayerRole,
+  type ManifestDescriptor,
+  type PushedLayer,
+  plainLayer,
+} from "./documents.ts";
+import { prefetchOf } from "./prefetch.ts";
+import { type PushListener, type PushState, pushBlob, pushBytes } from "./push-blob.ts";
+import { pushPlainBlob } from "./push-plain.ts";
+import type { PushTarget } from "./target.ts";
+
+/** How an image's files become layers. */
+export interface EncodingOptions {
+  readonly compression: "zstd" | "none";
+  /** Of zstd; default DEFAULT_LEVEL. */
+  readonly level?: number;
+  /** Content of a chunk, in bytes: a multiple of 4096; default DEFAULT_CHUNK_BYTES. */
+  readonly chunkBytes?: number;
+  /** Chunks compressed at once; default: one per processor. */
+  readonly workers?: number;
+  /** What to fetch ahead where the image is used; ranges that are not of its blobs are left out. */
+  readonly prefetch?: PrefetchList;
+}
+
+/** Measured: docs/decisions/0008. */
+export const DEFAULT_CHUNK_BYTES = 512 << 10;
+export const DEFAULT_LEVEL = 3;
+
+/** Files in the order of the manifest's layers. Sizes of content, in bytes. */
+export type PushEvent =
+  | { readonly type: "blobs"; readonly blobs: readonly StoredFile[] }
+  | { readonly type: "blob"; readonly index: number; readonly state: PushState; readonly bytes: number };
+export type PushProgress = (event: PushEvent) => void;
+
+/** A manifest that is in the registry, under its digest, with all that it names. */
+export interface PushedManifest {
+  readonly descriptor: ManifestDescriptor;
+  readonly bytes: Buffer;
+  readonly layers: readonly PushedLayer[];
+  /** Of the files, in bytes. */
+  readonly contentBytes: number;
+}
+
+/**
+ * Pushes an image's files and the manifest over them, in the form of the draft EROFS image specification: blobs as device
+ * layers, the metadata as the file system over them. The manifest comes last, so that a push that ends early leaves nothing
+ * that looks whole.
+ * @param subject what it is attached to, if it is
+ * @throws SourceError, StoreError; the reason of the target's signal
+ */
+export async function pushManifest(
+  store: Store,
+  image: ImageRecord,
+  options: EncodingOptions,
+  target: PushTarget,
+  onProgress: PushProgress = () => {},
+  subject?: ManifestDescriptor,
+): Promise<PushedManifest> {
+  const files = [...image.blobs, image.meta];
+  onProgress({ type: "blobs", blobs: files });
+  const layers: PushedLayer[] = [];
+  for (const [index, file] of files.entries()) {
+    const role = index < image.blobs.length ? "device" : "meta";
+    const onBlob: PushListener = (state, bytes) => onProgress({ type: "blob", index, state, bytes });
+    layers.push(...(await pushFile(store, role, file, options, target, onBlob)));
+  }
+  const prefetch = options.prefetch && prefetchOf(image.blobs, options.prefetch);
+  const config = erofsConfig(image.config, layers);
+  await pushBytes(config, digestOf(config), target);
+  const bytes = erofsManifest(config, layers, image.manifestDigest, { prefetch, subject });
+  const descriptor = { mediaType: OCI_MANIFEST, digest: digestOf(bytes), size: bytes.length };
+  return { descriptor, bytes, layers, contentBytes: files.reduce((sum, { size }) => sum + size, 0) };
+}
+
+async function pushFile(
+  store: Store,
+  role: LayerRole,
+  file: StoredFile,
+  options: EncodingOptions,
+  target: PushTarget,
+  onProgress: PushListener,
+): Promise<PushedLayer[]> {
+  const { chunkBytes = DEFAULT_CHUNK_BYTES, level = DEFAULT_LEVEL, workers = availableParallelism() } = options;
+  if (options.compression === "zstd") {
+    const encoded = await pushBlob(store, file, { chunkBytes, level, workers }, target, onProgress);
+    return [compressedLayer(role, file, encoded)];
+  }
+  const index = await pushPlainBlob(store, file, chunkBytes, target, onProgress);
+  const layer = plainLayer(role, file);
+  // Nothing may come behind the file system, and it is read as a whole anyway.
+  if (role === "meta") return [layer];
+  const chunkIndex = indexLayer(layer, index);
+  await pushBytes(index, chunkIndex.descriptor.digest, target);
+  return [layer, chunkIndex];
+}
