@@ -65,6 +65,7 @@ const CASES: readonly [args: readonly string[], status: number, says: RegExp][] 
   [["passthrough", "--uid-map", "0:1", "/usr", "/tmp"], 2, /--uid-map 0:1: expected guest:host:count/],
   [["passthrough", "--uid-map", "0:0:9", "--uid-map", "5:50:9", "/usr", "/tmp"], 2, /uidMap: ranges overlap/],
   [["passthrough", "--writeback", "--cache", "never", "/usr", "/tmp"], 2, /writeback needs/],
+  [["passthrough", "--no-open", "/usr", "/tmp"], 2, /noOpen is for read-only exports with cache always/],
   [["passthrough", "--xattr-map", "nonsense", "/usr", "/tmp"], 2, /xattrMap|rule/],
   [[...VIRTIOFS, "--guest-memory", "here=/usr"], 2, /--guest-memory here=\/usr: expected ADDRESS=FILE/],
   [[...VIRTIOFS, "--guest-memory", "0x1000=/usr"], 2, /guest memory 0x1000=\/usr: expected a multiple of 2 MiB/],

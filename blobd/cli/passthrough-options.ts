@@ -22,6 +22,7 @@ export interface PassthroughOptions {
   readonly gidMap?: readonly IdRange[];
   readonly submounts: boolean;
   readonly directIo?: boolean;
+  readonly open: boolean;
   readonly sandbox: NonNullable<PassthroughConfig["sandbox"]>;
   readonly maxNodes?: string;
   readonly maxFiles?: string;
@@ -61,6 +62,7 @@ export function addPassthroughOptions(command: Command): Command {
     )
     .option("--gid-map <guest:host:count>", "the same for group IDs; repeatable", idRange("--gid-map"))
     .option("--no-submounts", "file systems mounted below the directory are not entered")
+    .option("--no-open", "files are read without being opened first; with --read-only and --cache always")
     .option("--direct-io", "O_DIRECT reaches the host's file system")
     .addOption(
       choice(
@@ -106,6 +108,7 @@ export function passthroughConfig(source: string, options: PassthroughOptions): 
     gidMap: options.gidMap,
     submounts: options.submounts,
     directIo: options.directIo,
+    noOpen: options.open ? undefined : true,
     sandbox: options.sandbox,
     maxNodes: optional(options.maxNodes, (text) => parseCount("--max-nodes", text, 1, 2 ** 31)),
     maxFiles: optional(options.maxFiles, (text) => parseCount("--max-files", text, 1, 2 ** 31)),

@@ -124,6 +124,8 @@ export function settingsOf(config: PassthroughConfig): Settings {
   const negativeMs = timeout("negativeTimeoutMs", config.negativeTimeoutMs ?? 0);
   if (config.noOpen && !(readOnly && cache === "always"))
     throw new RangeError("noOpen is for read-only exports with cache always");
+  if (config.noOpen && (config.posixLocks || config.flock))
+    throw new RangeError("noOpen leaves no open files that could hold locks: expected neither posixLocks nor flock");
   if (config.posixAcl && !xattr) throw new RangeError("posixAcl needs xattr");
   if (config.writeback && cache !== "auto" && cache !== "always")
     throw new RangeError(`writeback needs a guest that caches data: cache auto or always, not ${cache}`);

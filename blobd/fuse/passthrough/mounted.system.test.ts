@@ -65,6 +65,19 @@ for (const [name, config] of Object.entries({
     await sh(`diff -r "$1" "$2/moved1"`, TREE, source);
   });
 
+test("a read-only directory read without opening, by programs: data, status, holes, sync", async (t) => {
+  const { source, target } = await mounted(t, { readOnly: true, cache: "always", noOpen: true });
+  await sh(`cp -a "$1" "$2/tree"; truncate -s 1M "$2/tree/hole"; echo end >>"$2/tree/hole"`, TREE, source);
+  const output = await sh(
+    `cd "$1"; diff -r "$2" tree && echo same; exec 3<tree/hole; stat -L -c %s /dev/fd/3; sync tree/hole && echo synced
+     cp --sparse=always tree/hole /dev/stdout | cksum; cksum <"$2/hole"; tail -c 4 <&3; echo x >tree/new || echo refused`,
+    target,
+    join(source, "tree"),
+  );
+  const [sum] = (await sh(`cksum <"$1"`, join(source, "tree/hole"))).split("\n");
+  assert.equal(output, `same\n1048580\nsynced\n${sum}\n${sum}\nend\nrefused\n`);
+});
+
 test("one file appended to by several programs, one written at different places", async (t) => {
   const { target } = await mounted(t);
   const output = await sh(

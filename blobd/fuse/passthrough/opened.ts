@@ -3,7 +3,7 @@ import { FlushIn, FSYNC_FDATASYNC, FsyncIn, OpenOut, OpenReplyFlag, ReleaseIn } 
 import { errno } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import { FileKind } from "./files.ts";
-import { EBADF, EINVAL, ESTALE, O_DIRECTORY, O_RDONLY, S_IFREG } from "./linux.ts";
+import { EBADF, EINVAL, ENOSYS, ESTALE, O_DIRECTORY, O_RDONLY, S_IFREG } from "./linux.ts";
 import { putOpen } from "./open.ts";
 import { room } from "./reply.ts";
 import type { Volume } from "./volume.ts";
@@ -18,6 +18,8 @@ export function release(volume: Volume, request: FuseRequest): number {
 /** FLUSH: a descriptor of the file was closed. What close(2) would have said of it is said now. */
 export function flush(volume: Volume, request: FuseRequest): number {
   const { files, calls } = volume;
+  // Nothing was opened, nothing is to be said of it: the kernel does not ask again.
+  if (volume.settings.noOpen) return -ENOSYS;
   const file = files.pin(
     getU53(request.in, IN_ARGS + FlushIn.at.fh, "fuse_flush_in.fh"),
     FileKind.FILE,
@@ -34,6 +36,8 @@ const F_DUPFD_CLOEXEC = 1030;
 
 /** FSYNC. */
 export function fsync(volume: Volume, request: FuseRequest): number {
+  // Of a read-only export.
+  if (volume.settings.noOpen) return 0;
   return syncFile(volume, request, FileKind.FILE);
 }
 

@@ -361,6 +361,7 @@ test("a read-only export is read without opening", () => {
     EINVAL,
   );
   assert.throws(() => serve({ source: dir, noOpen: true }), RangeError);
+  assert.throws(() => serve({ source: dir, readOnly: true, cache: "always", noOpen: true, flock: true }), /locks/);
 });
 
 describe("file systems mounted below", { skip: !isRoot && "needs root" }, () => {
