@@ -8,6 +8,7 @@ import { readFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { exitCodeOf, reportError } from "./exit.ts";
 import { registerJob } from "./job-commands.ts";
+import { registerOptimize } from "./optimize-command.ts";
 import { endQuietly } from "./ui/output.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
@@ -263,6 +264,8 @@ Examples
   erofsify push --level 9 --chunk-size 512KiB alpine --to registry.lan/alpine:erofs`,
   )
   .action(async (ref, options) => (await import("./commands/push.ts")).run(ref, options));
+
+registerOptimize(program, jsonOption, storeOption);
 
 program
   .command("prune")

@@ -5,5 +5,6 @@ export { flattenImage } from "./flat.ts";
 export { LayerError } from "./layer-converter.ts";
 export { type PlainError, plainError } from "./layer-messages.ts";
 export { LayerTrees, type MergedImage, MergeError, mergeImage } from "./merge-image.ts";
+export { type OptimizeResult, optimizeImage } from "./optimize.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";
 export { UnitWriter } from "./unit-writer.ts";

@@ -100,6 +100,7 @@ export function flatImage(store: Store, meta: StoredFile): { image: ErofsImage; 
   return { image: writeErofs(tree, { layout: "flat" }), tree };
 }
 
-function metaTree(store: Store, meta: StoredFile): Tree {
+/** The tree of an image's meta in the store. */
+export function metaTree(store: Store, meta: StoredFile): Tree {
   return openErofs(bytesSource(store.readBlob(meta.digestHex))).toTree();
 }

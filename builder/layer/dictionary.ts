@@ -122,7 +122,7 @@ export class Dictionary implements KnownUnits {
 }
 
 /** The regular files of a tree, each once, in the order of their directories. */
-function* filesOf(root: Inode): Generator<Inode> {
+export function* filesOf(root: Inode): Generator<Inode> {
   const seen = new Set<Inode>();
   const stack = [root];
   for (let dir = stack.pop(); dir !== undefined; dir = stack.pop())

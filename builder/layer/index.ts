@@ -8,5 +8,5 @@ export {
   type LayerStats,
   layerKey,
 } from "./convert-layer.ts";
-export type { DictionaryImage } from "./dictionary.ts";
+export { type DictionaryImage, filesOf } from "./dictionary.ts";
 export { HUGE_PAGE } from "./units.ts";

@@ -1,4 +1,3 @@
-import { readFileSync, statSync } from "node:fs";
 import { defaultStoreRoot, type ImageRecord } from "../../../blobd/store/index.ts";
 import { hasLibzstd, libzstdMaxLevel } from "../../../blobd/sys/index.ts";
 import { FormatError } from "../../../formats/bytes/index.ts";
@@ -7,9 +6,7 @@ import {
   type Digest,
   fitPrefetchList,
   formatReference,
-  MAX_PREFETCH_BYTES,
   type PrefetchList,
-  parsePrefetchList,
   parseReference,
   type Reference,
 } from "../../../formats/oci/index.ts";
@@ -20,6 +17,7 @@ import { onInterrupt } from "../interrupt.ts";
 import { writeLines, writeOut } from "../ui/output.ts";
 import { createProgress, type ProgressView } from "../ui/progress.ts";
 import { formatBytes, formatSeconds, parseBytes } from "../ui/units.ts";
+import { readPrefetchList } from "./prefetch-file.ts";
 import { type ImageToPush, imagesToPush, type PushImagesOptions } from "./push-images.ts";
 
 export interface PushCommandOptions extends PushImagesOptions {
@@ -55,7 +53,7 @@ export async function pushReference(ref: string, options: PushCommandOptions): P
   const form = formOf(options.as);
   const to = targetOf(ref, options.to, form);
   const how = encodingOf(options);
-  const prefetch = options.prefetch === undefined ? undefined : readList(options.prefetch);
+  const prefetch = options.prefetch === undefined ? undefined : readPrefetchList("--prefetch", options.prefetch);
   const source = parseSource(ref);
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
   const interrupt = onInterrupt();
@@ -101,13 +99,6 @@ function formOf(text = "tag"): PushForm {
 }
 
 /** @throws DocumentError, UsageError */
-function readList(path: string): PrefetchList {
-  const { size } = statSync(path);
-  if (size > MAX_PREFETCH_BYTES)
-    throw new UsageError(`--prefetch ${path}: has ${size} bytes, expected a list of at most ${MAX_PREFETCH_BYTES}`);
-  return parsePrefetchList(readFileSync(path));
-}
-
 /** @throws UsageError when nothing of the list is of the image */
 function checkList(list: PrefetchList, records: readonly ImageRecord[], path: string, ref: string): void {
   const fitted = fitPrefetchList(
