@@ -240,6 +240,11 @@ program
     "tag: alone under its tag; index: behind its source in an index, by default in the source's place; referrer: attached to its source",
     "tag",
   )
+  .option(
+    "--format <name>",
+    "erofs: the draft's; containerd: layers that the erofs snapshotter of containerd 2.2 and later pulls, containerd-2.1: of 2.1",
+    "erofs",
+  )
   .option("--all-platforms", "the image of every platform that the source has")
   .option("--compression <name>", "zstd, or none: blobs as they are", "zstd")
   .option("--level <n>", "of zstd, 1 (fast) to 22 (small)")
@@ -260,6 +265,8 @@ program
     `
 Examples
   erofsify push ghcr.io/org/app:1.2                      to ghcr.io/org/app:1.2-erofs
+  erofsify push --as referrer ghcr.io/org/app:1.2        found by erofsify run --lazy ghcr.io/org/app:1.2
+  erofsify push --format containerd ghcr.io/org/app:1.2  to ghcr.io/org/app:1.2-containerd
   erofsify push oci:./layout:latest --to localhost:5000/app:erofs
   erofsify push --level 9 --chunk-size 512KiB alpine --to registry.lan/alpine:erofs`,
   )

@@ -1,9 +1,10 @@
 /** An image of the store as one flat file of the store: for guests that cannot have a device for every blob. */
 import { open } from "node:fs/promises";
-import { type ImageRecord, recordKey, Store } from "../../blobd/store/index.ts";
-import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import { type FinishedBlob, type ImageRecord, recordKey, Store, storedFileOf } from "../../blobd/store/index.ts";
+import { writeErofs } from "../../formats/erofs/writer/index.ts";
+import { BLOCK_SIZE, type Tree } from "../../formats/tree/index.ts";
 import { ImageError } from "../open/index.ts";
-import { flatImage } from "./merge-image.ts";
+import { metaTree } from "./merge-image.ts";
 import { UNIT_BYTES, UnitWriter } from "./unit-writer.ts";
 
 /** Raise it when the same image is laid out in other bytes than before. */
@@ -36,7 +37,13 @@ export async function flattenImage(storeRoot: string, imageKey: string, signal: 
 }
 
 async function writeFlat(store: Store, record: ImageRecord, signal: AbortSignal): Promise<ImageRecord> {
-  const { image, tree } = flatImage(store, record.meta);
+  const tree = metaTree(store, record.meta);
+  return { ...record, meta: storedFileOf(await storeFlat(store, tree, signal)), blobs: [], createdMs: Date.now() };
+}
+
+/** A tree and its blobs as one file of the store: a file system without devices. @throws StoreError; the signal's reason */
+export async function storeFlat(store: Store, tree: Tree, signal: AbortSignal): Promise<FinishedBlob> {
+  const image = writeErofs(tree, { layout: "flat" });
   const writer = store.createBlob();
   try {
     const units = new UnitWriter(writer);
@@ -48,9 +55,9 @@ async function writeFlat(store: Store, record: ImageRecord, signal: AbortSignal)
         throw new Error(`flat image: at ${writer.position}, blob belongs at ${expected}`);
       await appendFile(units, store.blobPath(digestHex), signal);
     }
-    const meta = await writer.finish();
-    if (meta === undefined) throw new Error("flat image: nothing was written");
-    return { ...record, meta, blobs: [], createdMs: Date.now() };
+    const finished = await writer.finish();
+    if (finished === undefined) throw new Error("flat image: nothing was written");
+    return finished;
   } catch (error) {
     await writer.abort();
     throw error;

@@ -1,10 +1,10 @@
 /** Whole images are made here: conversion into the store, and export from it. `builder/open` opens them. */
 export { type ConvertOptions, type ConvertResult, convertImage } from "./convert.ts";
 export { ExportError, exportDirectory, exportSingle } from "./export.ts";
-export { flattenImage } from "./flat.ts";
+export { flattenImage, storeFlat } from "./flat.ts";
 export { LayerError } from "./layer-converter.ts";
 export { type PlainError, plainError } from "./layer-messages.ts";
-export { LayerTrees, type MergedImage, MergeError, mergeImage } from "./merge-image.ts";
+export { LayerTrees, type MergedImage, MergeError, mergeImage, metaTree } from "./merge-image.ts";
 export { type OptimizeResult, optimizeImage } from "./optimize.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";
 export { UnitWriter } from "./unit-writer.ts";

@@ -100,7 +100,7 @@ export function flatImage(store: Store, meta: StoredFile): { image: ErofsImage; 
   return { image: writeErofs(tree, { layout: "flat" }), tree };
 }
 
-/** The tree of an image's meta in the store. */
+/** The tree of an image's or a layer's meta in the store. @throws FormatError, StoreError */
 export function metaTree(store: Store, meta: StoredFile): Tree {
   return openErofs(bytesSource(store.readBlob(meta.digestHex))).toTree();
 }

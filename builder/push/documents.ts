@@ -99,6 +99,12 @@ export function erofsConfig(config: unknown, layers: readonly PushedLayer[]): Bu
   return Buffer.from(JSON.stringify(result));
 }
 
+/** The image's config with the digests of other layers, as many as before: for who looks at nothing else of it. */
+export function replacedLayers(config: unknown, layers: readonly PushedLayer[]): Buffer {
+  const rootfs = { type: "layers", diff_ids: layers.map(({ diffId }) => diffId) };
+  return Buffer.from(JSON.stringify({ ...(config as object), rootfs }));
+}
+
 /** What a manifest says besides its layers. */
 export interface ManifestExtras {
   /** What to fetch ahead where the image is used; see docs/decisions/0024. */

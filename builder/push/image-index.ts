@@ -20,8 +20,11 @@ export interface ConvertedEntry {
  * An index of converted images alone.
  * @example one image of two platforms, pushed under its own tag
  */
-export function convertedIndex(converted: readonly ConvertedEntry[]): Buffer {
-  return indexOf({}, converted.map(entryOf));
+export function convertedIndex(converted: readonly ConvertedEntry[], features: readonly string[]): Buffer {
+  return indexOf(
+    {},
+    converted.map((one) => entryOf(one, features)),
+  );
 }
 
 /**
@@ -34,7 +37,7 @@ export function imageIndex(source: FetchedManifest, platform: Platform, converte
   const { document, bytes, digest } = source;
   if (document.kind === "manifest") {
     const entry = { mediaType: document.mediaType, digest, size: bytes.length, platform: platformJson(platform, []) };
-    return indexOf({}, [entry, ...converted.map(entryOf)]);
+    return indexOf({}, [entry, ...converted.map((one) => entryOf(one, [EROFS_FEATURE]))]);
   }
   // As they are written, fields that this program knows nothing of included.
   const raw = JsonObject.parse(bytes, "index", MAX_MANIFEST_BYTES).raw;
@@ -43,15 +46,15 @@ export function imageIndex(source: FetchedManifest, platform: Platform, converte
     const isErofs = listed?.osFeatures?.includes(EROFS_FEATURE);
     return !(listed && isErofs && converted.some((one) => platformFit(listed, one.platform) === 100));
   });
-  return indexOf(raw, [...entries, ...converted.map(entryOf)]);
+  return indexOf(raw, [...entries, ...converted.map((one) => entryOf(one, [EROFS_FEATURE]))]);
 }
 
 function indexOf(raw: Readonly<Record<string, unknown>>, manifests: readonly unknown[]): Buffer {
   return Buffer.from(JSON.stringify({ ...raw, schemaVersion: 2, mediaType: OCI_INDEX, manifests }));
 }
 
-function entryOf({ descriptor, platform }: ConvertedEntry): object {
-  return { ...descriptor, platform: platformJson(platform, [EROFS_FEATURE]) };
+function entryOf({ descriptor, platform }: ConvertedEntry, features: readonly string[]): object {
+  return { ...descriptor, platform: platformJson(platform, features) };
 }
 
 function platformJson({ os, architecture, variant, osVersion, osFeatures }: Platform, more: readonly string[]): object {

@@ -3,6 +3,7 @@ import { type ImageRecord, Store } from "../../blobd/store/index.ts";
 import {
   type Digest,
   EROFS_ARTIFACT,
+  EROFS_FEATURE,
   OCI_INDEX,
   type Platform,
   parseImageConfig,
@@ -11,6 +12,7 @@ import {
 import { copyManifest } from "./copy-source.ts";
 import { digestOf } from "./documents.ts";
 import { type ConvertedEntry, convertedIndex, imageIndex } from "./image-index.ts";
+import { type ContainerdFormat, pushLayers } from "./push-layers.ts";
 import { type EncodingOptions, type PushedManifest, type PushProgress, pushManifest } from "./push-manifest.ts";
 import { findManifest, openSource, type SourceImage } from "./source-image.ts";
 import { openTarget, type PushTarget, type TargetOptions } from "./target.ts";
@@ -21,12 +23,16 @@ import { openTarget, type PushTarget, type TargetOptions } from "./target.ts";
  */
 export type PushForm = "tag" | "index" | "referrer";
 
+export type PushFormat = "erofs" | ContainerdFormat;
+
 export interface PushOptions extends EncodingOptions, TargetOptions {
   readonly storeRoot: string;
   /** Where to. Its tag is not looked at for a referrer; without one, an image is pushed by its digest. */
   readonly to: Reference;
   /** Default: tag. */
   readonly form?: PushForm;
+  /** What layers are: the draft specification's (default), or what containerd pulls by itself; then `form` is tag. */
+  readonly format?: PushFormat;
   /** Where the source is: for an index, and for a referrer. */
   readonly source?: Reference;
   readonly signal?: AbortSignal;
@@ -71,7 +77,8 @@ interface Pushed {
  */
 export async function pushImages(images: readonly ImageRecord[], options: PushOptions): Promise<PushResult> {
   const startMs = performance.now();
-  const { form = "tag", to, onProgress } = options;
+  const { form = "tag", format = "erofs", to, onProgress } = options;
+  if (format !== "erofs" && form !== "tag") throw new RangeError(`${format} layers as ${form}`);
   const signal = options.signal ?? new AbortController().signal;
   const target = await openTarget(to, options, signal);
   const source = form === "tag" ? undefined : await openSource(sourceOf(options), options, signal);
@@ -81,11 +88,14 @@ export async function pushImages(images: readonly ImageRecord[], options: PushOp
     for (const record of images) {
       const subject = source && (await findManifest(source, record.manifestDigest));
       const attachedTo = form === "referrer" ? subject?.descriptor : undefined;
-      const manifest = await pushManifest(store, record, options, target, onProgress, attachedTo);
+      const manifest =
+        format === "erofs"
+          ? await pushManifest(store, record, options, target, onProgress, attachedTo)
+          : await pushLayers(store, record, format, options, target, onProgress);
       const { platform } = parseImageConfig(Buffer.from(JSON.stringify(record.config)));
       pushed.push({ record, platform: subject?.entry?.platform ?? platform, manifest });
     }
-    const manifestDigest = await name(form, to, target, source, pushed);
+    const manifestDigest = await name(options, target, source, pushed);
     return { ...summary(pushed), form, manifestDigest, seconds: (performance.now() - startMs) / 1000 };
   } finally {
     store.close();
@@ -99,8 +109,7 @@ function sourceOf({ source, form }: PushOptions): Reference {
 
 /** Makes what was pushed to be found. */
 async function name(
-  form: PushForm,
-  to: Reference,
+  { form = "tag", format = "erofs", to }: PushOptions,
   target: PushTarget,
   source: SourceImage | undefined,
   pushed: readonly Pushed[],
@@ -122,7 +131,7 @@ async function name(
     }
   }
   if (form === "referrer") return descriptor.digest;
-  const index = await indexOf(form, target, source, pushed);
+  const index = await indexOf(form, format, target, source, pushed);
   const digest = digestOf(index);
   await writer.putManifest(to.tag ?? digest, OCI_INDEX, index);
   return digest;
@@ -130,6 +139,7 @@ async function name(
 
 async function indexOf(
   form: PushForm,
+  format: PushFormat,
   target: PushTarget,
   source: SourceImage | undefined,
   pushed: readonly Pushed[],
@@ -138,7 +148,9 @@ async function indexOf(
     descriptor: manifest.descriptor,
     platform,
   }));
-  if (form === "tag" || source === undefined) return convertedIndex(entries);
+  // containerd's own form asks for no feature of the host's.
+  const features = format === "erofs" ? [EROFS_FEATURE] : [];
+  if (form === "tag" || source === undefined) return convertedIndex(entries, features);
   const { place, root } = source;
   if (place.name !== target.name) {
     const descriptor = { mediaType: root.document.mediaType, digest: root.digest, size: root.bytes.length };

@@ -4,6 +4,8 @@ export { type Digest, digestHex, isDigest, parseDigest } from "./digest.ts";
 export { DocumentError, type DocumentErrorCode, JsonObject } from "./document.ts";
 export {
   type ChunkIndexLocation,
+  CONTAINERD_21_LAYER,
+  CONTAINERD_LAYER,
   DATA_LAYER,
   EROFS_ANNOTATIONS,
   EROFS_ARTIFACT,

@@ -11,7 +11,14 @@ import {
   type Reference,
 } from "../../../formats/oci/index.ts";
 import { parseSource } from "../../names/index.ts";
-import { type PushEvent, type PushForm, type PushOptions, type PushResult, pushImages } from "../../push/index.ts";
+import {
+  type PushEvent,
+  type PushForm,
+  type PushFormat,
+  type PushOptions,
+  type PushResult,
+  pushImages,
+} from "../../push/index.ts";
 import { UsageError, warn } from "../exit.ts";
 import { onInterrupt } from "../interrupt.ts";
 import { writeLines, writeOut } from "../ui/output.ts";
@@ -24,6 +31,8 @@ export interface PushCommandOptions extends PushImagesOptions {
   readonly to?: string;
   /** See PushForm. */
   readonly as?: string;
+  /** See PushFormat. */
+  readonly format?: string;
   readonly quiet?: boolean;
   readonly compression: string;
   readonly level?: string;
@@ -51,7 +60,8 @@ export interface PushedReference extends PushResult {
 /** Converts what has to be converted, and pushes. Nothing is printed but progress. */
 export async function pushReference(ref: string, options: PushCommandOptions): Promise<PushedReference> {
   const form = formOf(options.as);
-  const to = targetOf(ref, options.to, form);
+  const format = formatOf(options, form);
+  const to = targetOf(ref, options.to, form, format);
   const how = encodingOf(options);
   const prefetch = options.prefetch === undefined ? undefined : readPrefetchList("--prefetch", options.prefetch);
   const source = parseSource(ref);
@@ -68,6 +78,7 @@ export async function pushReference(ref: string, options: PushCommandOptions): P
       storeRoot: options.store ?? defaultStoreRoot(),
       to,
       form,
+      format,
       ...(source.kind === "registry" && { source: source.reference }),
       ...(options.plainHttp && { plainHttp: true }),
       retry: { onRetry: (reason) => progress.listener({ type: "retry", index: null, reason }) },
@@ -122,11 +133,21 @@ function tell({ listener }: ProgressView, reference: string, event: PushEvent): 
     });
 }
 
+function formatOf({ format = "erofs", prefetch, verity }: PushCommandOptions, form: PushForm): PushFormat {
+  if (format !== "erofs" && format !== "containerd" && format !== "containerd-2.1")
+    throw new UsageError(`--format ${format}: expected erofs, containerd or containerd-2.1`);
+  if (format === "erofs") return format;
+  if (form !== "tag") throw new UsageError(`--format ${format}: goes under a tag of its own, not as ${form}`);
+  if (prefetch !== undefined || verity)
+    throw new UsageError(`--format ${format}: --prefetch and --verity are for the other format`);
+  return format;
+}
+
 /**
  * `--to`; else beside the source, for an index in its place, and for a referrer the repository that it is in: images of archives
  * and directories have no such place.
  */
-function targetOf(ref: string, to: string | undefined, form: PushForm): Reference {
+function targetOf(ref: string, to: string | undefined, form: PushForm, format: PushFormat): Reference {
   const source = parseSource(ref);
   if (form !== "tag" && source.kind !== "registry")
     throw new UsageError(`--as ${form}: ${ref} is not in a registry, which such a form belongs to`);
@@ -135,7 +156,7 @@ function targetOf(ref: string, to: string | undefined, form: PushForm): Referenc
   const { registry, repository, tag } = source.reference;
   if (form === "referrer") return { registry, repository };
   if (tag === undefined) throw new UsageError(noPlace(ref));
-  return { registry, repository, tag: form === "index" ? tag : `${tag}-erofs` };
+  return { registry, repository, tag: form === "index" ? tag : `${tag}-${format}` };
 }
 
 function noPlace(ref: string): string {

@@ -25,6 +25,7 @@ import {
   type Platform,
   parseImageConfig,
   type Reference,
+  SOURCE_ANNOTATION,
 } from "../../../formats/oci/index.ts";
 
 export interface Inspection {
@@ -93,7 +94,7 @@ function refusalOf({ config, layers, annotations }: Manifest): string | undefine
 }
 
 function isConvertersAnnotation(key: string): boolean {
-  return key.startsWith("org.erofs.") || key.startsWith("containerd.io/snapshot/nydus-");
+  return key === SOURCE_ANNOTATION || key.startsWith("org.erofs.") || key.startsWith("containerd.io/snapshot/nydus-");
 }
 
 function inspectIndex(index: Index): { refusal?: string; platforms: readonly Platform[] } {
