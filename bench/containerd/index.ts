@@ -30,7 +30,7 @@ export async function benchContainerd(options: ContainerdBenchOptions): Promise<
   say("making the image, starting registry and containerd");
   const image = readLayout((await run(MAKE_IMAGE, ["bench"])).stdout.trim());
   const registry = await startRegistry();
-  const lab = await ContainerdLab.start(options.workDirectory);
+  const lab = await ContainerdLab.start({ parent: options.workDirectory });
   try {
     const reference = `${registry.host}/bench:${TAG}`;
     await pushImage(image.layout, TAG, reference, "v2s2");

@@ -172,6 +172,14 @@ program
   .option("--root <dir>", "its own folder: what containers write, mounts, state", "/var/lib/blobd/snapshotter")
   .option("--metrics <host:port>", "serve Prometheus metrics at http://host:port/metrics")
   .option("--max-layer-size <size>", "refuse a layer that takes more than this on the disk, such as 20GiB")
+  .option("--kubeconfig <file>", "use the pull secrets of this cluster for registries")
+  .addOption(
+    new Option("--vm <form>", "hand images to runtimes that start VMs, instead of runc").choices([
+      "erofs",
+      "pmem",
+      "block",
+    ]),
+  )
   .option("--no-on-demand", "pull all images, also those whose converted form is in the registry")
   .option(
     "--trust-referrers",

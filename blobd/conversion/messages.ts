@@ -87,6 +87,15 @@ export interface MergedChain {
   readonly blobs: readonly StoredFile[];
 }
 
+/** Lays a merged image and its blobs, all in the store, into one file of the store. */
+export interface FlatJob {
+  readonly kind: "flat";
+  readonly store: string;
+  readonly chain: MergedChain;
+  readonly known: StoredFile | null;
+  readonly hold: JobHold;
+}
+
 /** Writes an OCI layer of what a container changed. */
 export interface DiffJob {
   readonly kind: "diff";
@@ -122,6 +131,7 @@ export interface Jobs {
   readonly layer: [LayerJob, LayerResult];
   readonly directory: [DirectoryJob, DirectoryResult];
   readonly merge: [MergeJob, MergedChain];
+  readonly flat: [FlatJob, StoredFile];
   readonly diff: [DiffJob, DiffResult];
   readonly prune: [PruneJob, PruneJobResult];
 }

@@ -4,7 +4,7 @@ import { ConversionError } from "./errors.ts";
 import type { JobKind, JobResult, Jobs } from "./messages.ts";
 
 /** Jobs that do work on bytes and wait their turn; merging and pruning is short and does not. */
-const HEAVY: ReadonlySet<JobKind> = new Set(["layer", "directory", "diff"]);
+const HEAVY: ReadonlySet<JobKind> = new Set(["layer", "directory", "flat", "diff"]);
 
 export interface PoolSize {
   /** Processes; default one for two processors, as erofsify has threads. */

@@ -1,6 +1,6 @@
 /**
  * Credentials as Docker and the containers tools keep them. The first of these files that knows the registry decides:
- * `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json` (default `~/.docker/config.json`),
+ * `$EROFSIFY_AUTH_FILE`, `$REGISTRY_AUTH_FILE`, `$DOCKER_CONFIG/config.json` (default `~/.docker/config.json`),
  * `$XDG_RUNTIME_DIR/containers/auth.json` (default `/run/containers/UID/auth.json`), `~/.config/containers/auth.json`.
  */
 import { readFile } from "node:fs/promises";
@@ -57,6 +57,7 @@ export function authFilePaths(env: Environment): string[] {
   const home = env.HOME ?? homedir();
   const runtime = env.XDG_RUNTIME_DIR ?? `/run/containers/${process.getuid?.() ?? 0}`;
   return [
+    ...(env.EROFSIFY_AUTH_FILE ? [env.EROFSIFY_AUTH_FILE] : []),
     ...(env.REGISTRY_AUTH_FILE ? [env.REGISTRY_AUTH_FILE] : []),
     join(env.DOCKER_CONFIG ?? join(home, ".docker"), "config.json"),
     env.XDG_RUNTIME_DIR ? join(runtime, "containers", "auth.json") : join(runtime, "auth.json"),

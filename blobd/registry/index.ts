@@ -12,6 +12,7 @@ export { type Answer, discard, header, networkError, readBody, send } from "./ht
 export type { Connection } from "./login.ts";
 export { connectionOf, type RegistryOptions } from "./options.ts";
 export { parsed } from "./parsed.ts";
+export { pullCredentials, pullCredentialsPath } from "./pull-credentials.ts";
 export { type Attachment, attachByTag, listReferrers, referrersTag } from "./referrers.ts";
 export { type FetchedManifest, type ManifestName, RepositoryReader } from "./repository-reader.ts";
 export { Attempts, DEFAULT_RETRY, PassingError, type RetryPolicy, retrying } from "./retry.ts";

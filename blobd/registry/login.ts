@@ -55,6 +55,8 @@ export class Login {
    */
   async answer(wwwAuthenticate: string): Promise<boolean> {
     this.#authorization = undefined;
+    // They may have been renewed since.
+    this.#credentials = undefined;
     const challenges = parseChallenges(wwwAuthenticate);
     const bearer = challenges.find((c) => c.scheme === "bearer");
     const credentials = await this.#findCredentials();

@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { DEFAULT_FETCH, type FetchOptions } from "../fetch/index.ts";
-import { DEFAULT_RETRY, type Environment } from "../registry/index.ts";
+import { DEFAULT_RETRY, type Environment, pullCredentials } from "../registry/index.ts";
 import { Store } from "../store/index.ts";
 import { BlobService } from "./blob-service.ts";
 import { ControlSocket } from "./control-socket.ts";
@@ -51,7 +51,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     threads: THREADS,
     fetch: { ...DEFAULT_FETCH, ...options.fetch },
     retry: DEFAULT_RETRY,
-    env: options.env ?? process.env,
+    env: pullCredentials(options.env ?? process.env, storeRoot),
     log,
   });
   let control: ControlSocket;

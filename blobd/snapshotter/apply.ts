@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { layerCompression } from "../../formats/oci/index.ts";
 import { ConversionError, type LayerResult } from "../conversion/index.ts";
 import type { LayerRecord, StoredFile } from "../store/index.ts";
-import type { Caller, ContentClient } from "./content-client.ts";
+import { type Caller, type ContentClient, callerOfSnapshot } from "./content-client.ts";
 import type { Folders } from "./folders.ts";
 import { type DescriptorMessage, type ErrorKind, type Mount, ServiceError } from "./grpc/index.ts";
 import { placeOf } from "./labels.ts";
@@ -45,9 +45,11 @@ export class Applier {
    * @throws ServiceError: not implemented for mounts and layers that are not ours to handle, so that containerd tries its
    *   next differ; invalid argument for a layer that is broken
    */
-  async apply(layer: DescriptorMessage, mounts: readonly Mount[], caller: Caller): Promise<DescriptorMessage> {
+  async apply(layer: DescriptorMessage, mounts: readonly Mount[], told: Caller | null): Promise<DescriptorMessage> {
     const { table, holds, conversions, lookAhead, content } = this.#parts;
     const snapshot = this.#target(mounts);
+    const caller = told ?? callerOfSnapshot(snapshot.name);
+    if (caller === null) throw new ServiceError("invalid argument", `no namespace, and none in ${snapshot.name}`);
     const compression = layerCompression(layer.mediaType);
     if (compression === undefined || !DIGEST.test(layer.digest))
       throw new ServiceError("not implemented", `layer ${layer.digest} of type ${layer.mediaType}`);

@@ -2,7 +2,14 @@ import type { Fields } from "./filters/index.ts";
 import type { Kind, Snapshot, Usage } from "./state/index.ts";
 
 /** What a snapshot of a directory of its own has of images. */
-export const NOTHING_BELOW = { layer: null, remote: null, convertedKey: null, chain: null, servedBy: null } as const;
+export const NOTHING_BELOW = {
+  layer: null,
+  remote: null,
+  convertedKey: null,
+  chain: null,
+  servedBy: null,
+  flat: null,
+} as const;
 export const NO_USAGE: Usage = { sizeBytes: 0, inodes: 0 };
 /** Stands for what is below the lowest snapshot. */
 export const NO_PARENT: Snapshot = {

@@ -12,9 +12,10 @@ import { isImageLayer, type SnapshotTable } from "./state/index.ts";
 
 /** How containerd's clients find a layer's diff ID (labels.LabelUncompressed). */
 const UNCOMPRESSED = "containerd.io/uncompressed";
-const COMPRESSIONS: Readonly<Record<string, "none" | "gzip">> = {
+const COMPRESSIONS: Readonly<Record<string, "none" | "gzip" | "zstd">> = {
   "application/vnd.oci.image.layer.v1.tar": "none",
   "application/vnd.oci.image.layer.v1.tar+gzip": "gzip",
+  "application/vnd.oci.image.layer.v1.tar+zstd": "zstd",
 };
 const DEFAULT_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip";
 /** Bytes of content in one message to containerd. */

@@ -30,19 +30,18 @@ export interface Caller {
   readonly lease?: string | undefined;
 }
 
-/** Who made a call of containerd's to us; null when it does not say. */
-export function optionalCaller(metadata: Metadata): Caller | null {
+/** Who made a call of containerd's to us; null when it does not say: containerd 1.7 tells its plugins nothing. */
+export function callerOf(metadata: Metadata): Caller | null {
   const [namespace] = metadata.get(NAMESPACE);
   const [lease] = metadata.get(LEASE);
   if (typeof namespace !== "string" || namespace === "") return null;
   return { namespace, ...(typeof lease === "string" && { lease }) };
 }
 
-/** The same. @throws ServiceError invalid argument without a namespace */
-export function callerOf(metadata: Metadata): Caller {
-  const caller = optionalCaller(metadata);
-  if (caller === null) throw new ServiceError("invalid argument", "no namespace");
-  return caller;
+/** For whom a snapshot is: containerd puts the namespace and a number before the names that its clients give. */
+export function callerOfSnapshot(name: string): Caller | null {
+  const namespace = /^([^/]+)\/\d+\//.exec(name)?.[1];
+  return namespace === undefined ? null : { namespace };
 }
 
 type ServiceClient = InstanceType<ServiceClientConstructor>;

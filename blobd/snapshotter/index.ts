@@ -10,3 +10,4 @@
  * docs/containerd.md tells how it is used and why it is so.
  */
 export { type RunningSnapshotter, type SnapshotterOptions, startSnapshotter } from "./start.ts";
+export { VM_FORMS, type VmForm } from "./vm-mounts.ts";

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { ConverterPool, LayerBytes, LayerResult } from "../conversion/index.ts";
+import type { Environment } from "../registry/index.ts";
 import type { ContentClient } from "./content-client.ts";
 import { openRemoteLayer } from "./remote/index.ts";
 import type { AppliedLayer, RemoteLayer, SnapshotTable } from "./state/index.ts";
@@ -15,6 +16,8 @@ export interface LayerConversionParts {
   readonly content: ContentClient;
   readonly holds: StoreHolds;
   readonly storeRoot: string;
+  /** For layers that are fetched from registries. */
+  readonly env: Environment;
   /** Most bytes that a layer may take on the disk. */
   readonly maxLayerBytes: number | null;
   /** Told how it went. */
@@ -54,7 +57,7 @@ export class LayerConversions {
 
   /** The same for a layer that is not in containerd's content. @throws ConversionError, SourceError */
   fetch(layer: RemoteLayer): Promise<LayerResult> {
-    return this.#once(layer, async () => ({ path: null, bytes: openRemoteLayer(layer) }));
+    return this.#once(layer, async () => ({ path: null, bytes: openRemoteLayer(layer, this.#parts.env) }));
   }
 
   /** Gives a conversion's hold back: somebody else holds its result now, or nobody wants it. @throws StoreError */

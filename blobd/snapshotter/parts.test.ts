@@ -77,6 +77,7 @@ function chainOf(kinds: string): { table: SnapshotTable; top: Snapshot; close: (
     convertedKey: null,
     chain: null,
     servedBy: null,
+    flat: null,
   } as const;
   let top: Snapshot | undefined;
   for (const kind of kinds) {

@@ -1,5 +1,5 @@
 import type { UntypedServiceImplementation } from "@grpc/grpc-js";
-import { optionalCaller } from "./content-client.ts";
+import { callerOf, callerOfSnapshot } from "./content-client.ts";
 import { FilterError } from "./filters/index.ts";
 import {
   type CallObserver,
@@ -44,7 +44,7 @@ export function snapshotsService(
     unary(method, observer, handler);
   return {
     prepare: call("Prepare", async ({ key, parent, labels }: CreateRequest, metadata) => ({
-      mounts: await snapshots.prepare(key, parent, labels, optionalCaller(metadata)),
+      mounts: await snapshots.prepare(key, parent, labels, callerOf(metadata) ?? callerOfSnapshot(key)),
     })),
     view: call("View", async ({ key, parent, labels }: CreateRequest) => ({
       mounts: await snapshots.view(key, parent, labels),

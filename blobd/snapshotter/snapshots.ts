@@ -15,12 +15,14 @@ import type { RemoteFound, RemoteImages } from "./remote/index.ts";
 import { isImageLayer, MAX_NAME_BYTES, type Snapshot, type SnapshotTable, type Usage } from "./state/index.ts";
 import type { StoreHolds } from "./store-holds.ts";
 import { diskUsage } from "./usage.ts";
+import type { VmImages } from "./vm-images.ts";
 
 export interface SnapshotsParts {
   readonly table: SnapshotTable;
   readonly folders: Folders;
   readonly holds: StoreHolds;
   readonly mounts: ChainMounts;
+  readonly vm: VmImages;
   /** Images that need no pull; null: all are pulled. */
   readonly remotes: RemoteImages | null;
   readonly onWarning: (message: string, error: unknown) => void;
@@ -68,7 +70,7 @@ export class Snapshots {
     const snapshot = this.#get(key);
     if (snapshot.kind === "committed")
       throw new ServiceError("failed precondition", `snapshot ${key} is committed, only others have mounts`);
-    return this.#mountsOf(snapshot, await this.#lowersOf(snapshot));
+    return await this.#mountsOf(snapshot, await this.#lowersOf(snapshot));
   }
 
   /** Makes an active snapshot one that others can build on. */
@@ -177,6 +179,7 @@ export class Snapshots {
       ...NOTHING_BELOW,
     };
     const lowers = await this.#lowersOf(snapshot);
+    const mounts = await this.#mountsOf(snapshot, lowers);
     this.#parent(parentName); // It may have gone while its image was mounted.
     folders.makeSnapshot(snapshot.id, kind === "active");
     try {
@@ -188,7 +191,7 @@ export class Snapshots {
       rmSync(folders.snapshot(snapshot.id), { recursive: true, force: true });
       throw error;
     }
-    return this.#mountsOf(snapshot, lowers);
+    return mounts;
   }
 
   /** Lower directories, mounted; null when a differ of ours puts a layer there and needs none. */
@@ -196,6 +199,7 @@ export class Snapshots {
     if (snapshot.parent === "") return [];
     const parent = this.#parent(snapshot.parent);
     if (this.isExtraction(snapshot) && this.#isAllLayers(parent)) return null;
+    if (this.#parts.vm.formOf(snapshot) !== null) return [];
     return await this.#parts.mounts.lowers(parent);
   }
 
@@ -204,11 +208,13 @@ export class Snapshots {
     return composeChain(table, top).directories.length === 0 && chainFrom(table, top).every(isImageLayer);
   }
 
-  #mountsOf(snapshot: Snapshot, lowers: readonly string[] | null): Mount[] {
-    const { folders } = this.#parts;
+  async #mountsOf(snapshot: Snapshot, lowers: readonly string[] | null): Promise<Mount[]> {
+    const { folders, vm } = this.#parts;
     const { id } = snapshot;
     const idMap = idMapOptions(snapshot.labels);
     if (lowers === null) return [layerMount(folders.upper(id))];
+    const form = vm.formOf(snapshot);
+    if (form !== null) return await vm.mounts(snapshot, this.#parent(snapshot.parent), form);
     if (snapshot.kind === "view") return [viewMount(lowers.length === 0 ? [folders.upper(id)] : lowers, idMap)];
     return [activeMount({ upper: folders.upper(id), work: folders.work(id) }, lowers, idMap)];
   }
@@ -245,7 +251,7 @@ export class Snapshots {
     this.#attempt(`mount of snapshot ${id}`, () => mounts.remove(id));
     if (remote !== null && remote.request !== null) mounts.letGo(remote.request);
     this.#attempt(`files of snapshot ${id}`, () => folders.trashSnapshot(id));
-    await holds.release([holds.snapshotKey(id)]).catch((error) => {
+    await holds.release([holds.snapshotKey(id), holds.flatKey(id)]).catch((error) => {
       this.#parts.onWarning(`hold of snapshot ${id} is not given back`, error);
     });
     folders.emptyTrash().catch((error) => this.#parts.onWarning("removed snapshots are not deleted", error));

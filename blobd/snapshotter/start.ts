@@ -3,12 +3,14 @@ import { dirname, resolve } from "node:path";
 import { Server, ServerCredentials, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { ConverterPool } from "../conversion/index.ts";
+import { pullCredentials, pullCredentialsPath } from "../registry/index.ts";
 import { makeFolders } from "../sys/index.ts";
 import { Applier } from "./apply.ts";
 import { ChainMounts } from "./chain-mounts.ts";
 import { Chains } from "./chains.ts";
 import { Comparer } from "./compare.ts";
 import { ContentClient } from "./content-client.ts";
+import { addImageProxy, CredentialFile, watchSecrets } from "./credentials/index.ts";
 import { diffService } from "./diff-service.ts";
 import { Folders } from "./folders.ts";
 import { type CallObserver, loadServices } from "./grpc/index.ts";
@@ -23,6 +25,8 @@ import { snapshotsService } from "./snapshots-service.ts";
 import { SnapshotTable } from "./state/index.ts";
 import { StoreCare } from "./store-care.ts";
 import { StoreHolds } from "./store-holds.ts";
+import { VmImages } from "./vm-images.ts";
+import type { VmForm } from "./vm-mounts.ts";
 
 export interface SnapshotterOptions {
   /** Path of the Unix socket that containerd calls. */
@@ -43,6 +47,10 @@ export interface SnapshotterOptions {
   readonly onDemand?: boolean | undefined;
   /** Take what is attached to an image also when all that is known of the image is its digest; default false. */
   readonly trustReferrers?: boolean | undefined;
+  /** A cluster whose pull secrets are used for registries: a file's path. */
+  readonly kubeconfig?: string | undefined;
+  /** How images are handed out unless a snapshot says it itself; default: for runc. */
+  readonly vm?: VmForm | undefined;
   readonly log: Logger;
 }
 
@@ -65,6 +73,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   const { log } = options;
   const root = checkedPath(options.root);
   const storeRoot = resolve(options.store);
+  const env = pullCredentials(process.env, storeRoot);
   const folders = new Folders(root);
   folders.lock();
   const onWarning = (message: string, error: unknown) => log.warn({ error: textOf(error) }, message);
@@ -82,6 +91,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     content,
     holds,
     storeRoot,
+    env,
     maxLayerBytes: options.maxLayerBytes ?? null,
     onConverted({ record, tar, cached }, seconds) {
       metrics.conversions.observe({ cached: String(cached) }, seconds);
@@ -90,11 +100,12 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     },
   });
   const leases = new Leases(storeRoot, (message) => log.warn(message));
+  const chains = new Chains({ table, folders, holds, pool, conversions, storeRoot });
   const mounts = new ChainMounts({
     table,
     folders,
     holds,
-    chains: new Chains({ table, folders, holds, pool, conversions, storeRoot }),
+    chains,
     leases,
     storeRoot,
     onMounted(seconds, backing) {
@@ -106,6 +117,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   const remotes = new RemoteImages({
     content,
     leases,
+    env,
     trustReferrers: options.trustReferrers ?? false,
     onFound: ({ how, manifestDigest, sourceDigest }) =>
       log.info({ image: sourceDigest, converted: manifestDigest, how }, "image is served on demand"),
@@ -117,6 +129,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     folders,
     holds,
     mounts,
+    vm: new VmImages({ table, folders, holds, chains, mounts, leases, pool, storeRoot, form: options.vm ?? null }),
     remotes: options.onDemand === false ? null : remotes,
     onWarning,
     onImage: ahead.image,
@@ -163,6 +176,11 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   const server = new Server({ "grpc.max_receive_message_length": MAX_MESSAGE_BYTES });
   server.addService(services.snapshots.definition, snapshotsService(snapshots, cleanup, observer));
   server.addService(services.diff.definition, diffService(applier, comparer, observer));
+  const closing = new AbortController();
+  const credentialFile = new CredentialFile(pullCredentialsPath(storeRoot));
+  const closeProxy = addImageProxy(server, options.containerd, credentialFile, onWarning);
+  if (options.kubeconfig !== undefined)
+    void watchSecrets(options.kubeconfig, credentialFile, onWarning, closing.signal);
   await listen(server, options.address);
   const http = options.metrics === undefined ? null : await metrics.serve(options.metrics);
   void restoreMounts(recovery, (snapshot) => snapshots.isExtraction(snapshot));
@@ -170,6 +188,8 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   return {
     async stop() {
       http?.close();
+      closing.abort();
+      closeProxy();
       lookAhead.close();
       ahead.close();
       leases.close();

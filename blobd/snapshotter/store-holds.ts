@@ -20,6 +20,11 @@ export class StoreHolds {
     return recordKey({ owner: this.owner, snapshot: id });
   }
 
+  /** Of a snapshot's image as one file. */
+  flatKey(id: number): string {
+    return recordKey({ owner: this.owner, flat: id });
+  }
+
   conversionKey(layerDigest: string): string {
     return recordKey({ owner: this.owner, conversion: layerDigest });
   }

@@ -247,7 +247,7 @@ test("a container's changes as a directory layer: merged over the image they giv
   assert.deepEqual(compareTrees(seen, describeMounted(merged), removedLink), []);
 });
 
-for (const compression of ["gzip", "none"] as const)
+for (const compression of ["gzip", "zstd", "none"] as const)
   test(`a container's changes as an OCI layer, ${compression}: pulled again they give what the container saw`, async (t) => {
     const { upper, view, keys } = await changedContainer(t);
     // An OCI layer has whole seconds.

@@ -6,6 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { createGzip } from "node:zlib";
 import type { DiffJob, DiffResult } from "../../blobd/conversion/index.ts";
 import { TarHash } from "./tar-hash.ts";
+import { ZstdFrames } from "./zstd-frames.ts";
 
 /** Tar bytes that are gathered before they are hashed and compressed. */
 const PIECE_BYTES = 1 << 20;
@@ -27,10 +28,10 @@ export class LayerFile {
   #piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
   #filled = 0;
 
-  /** @throws the file system's error when the file cannot be made, or is there */
+  /** @throws UpperError for a compression that is not there; the file system's error when the file cannot be made, or is there */
   constructor({ output, compression }: Pick<DiffJob, "output" | "compression">) {
     this.#path = output;
-    this.#compressor = compression === "gzip" ? createGzip({ level: GZIP_LEVEL }) : new PassThrough();
+    this.#compressor = compressorOf(compression);
     const count = new Transform({
       transform: (chunk: Buffer, _, done) => {
         this.#stored.update(chunk);
@@ -85,5 +86,16 @@ export class LayerFile {
     if (this.#filled > 0) this.#pieces.push(this.#piece.subarray(0, this.#filled));
     this.#piece = Buffer.allocUnsafeSlow(PIECE_BYTES);
     this.#filled = 0;
+  }
+}
+
+function compressorOf(compression: DiffJob["compression"]): Transform {
+  switch (compression) {
+    case "gzip":
+      return createGzip({ level: GZIP_LEVEL });
+    case "zstd":
+      return new ZstdFrames(PIECE_BYTES);
+    case "none":
+      return new PassThrough();
   }
 }

@@ -10,6 +10,7 @@ import { Store } from "../../blobd/store/index.ts";
 import { plainError } from "../image/index.ts";
 import { readFileRange } from "../sources/index.ts";
 import { diffJob } from "./diff.ts";
+import { flatJob } from "./flat.ts";
 import { directoryJob, layerJob } from "./layer.ts";
 import { mergeJob } from "./merge.ts";
 import { StoreUse } from "./store-use.ts";
@@ -85,6 +86,8 @@ export class ConverterServer {
         return this.#stores.use(job.store, (store) => directoryJob(store, job, signal));
       case "merge":
         return this.#stores.use(job.store, (store) => mergeJob(store, job));
+      case "flat":
+        return this.#stores.use(job.store, (store) => flatJob(store, job, signal));
       case "diff":
         return diffJob(job, signal);
       case "prune":

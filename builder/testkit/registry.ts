@@ -5,7 +5,7 @@ import { run, startServer } from "./run.ts";
 
 /** A registry of its own for a test. */
 export interface Registry {
-  /** `127.0.0.1:PORT`, plain HTTP, no authentication. */
+  /** `127.0.0.1:PORT`, plain HTTP. */
   readonly host: string;
   /** Directory of what it stores. */
   readonly storage: string;
@@ -16,10 +16,12 @@ export interface Registry {
 export interface RegistryOptions {
   /** Where it tells of what happens to it, and the Authorization header that it sends there. */
   readonly notify?: { readonly url: string; readonly authorization: string };
+  /** Who may use it, as htpasswd has it (bcrypt): it wants to know who comes then. */
+  readonly htpasswd?: string;
 }
 
 /** Starts Debian's docker-registry (CNCF distribution 2.8) on a free loopback port with empty storage. */
-export async function startRegistry({ notify }: RegistryOptions = {}): Promise<Registry> {
+export async function startRegistry({ notify, htpasswd }: RegistryOptions = {}): Promise<Registry> {
   const directory = await mkdtemp(join(tmpdir(), "erofsify-registry-"));
   const storage = join(directory, "storage");
   const config = join(directory, "config.json"); // JSON is YAML.
@@ -32,10 +34,12 @@ export async function startRegistry({ notify }: RegistryOptions = {}): Promise<R
       maintenance: { uploadpurging: { enabled: false } },
     },
     http: { addr: "127.0.0.1:0" },
+    ...(htpasswd && { auth: { htpasswd: { realm: "test", path: join(directory, "htpasswd") } } }),
     ...(notify && { notifications: { endpoints: [endpoint(notify)] } }),
   };
   try {
     await writeFile(config, JSON.stringify(settings));
+    if (htpasswd) await writeFile(join(directory, "htpasswd"), htpasswd);
     const server = await startServer("docker-registry", ["serve", config], /listening on (127\.0\.0\.1:\d+)/);
     const stop = async () => {
       await server.stop();

@@ -1,52 +1,63 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** containerd's configuration, version 3, for a directory: ours beside its own snapshotters. */
+/** Which containerd: 2 is the lab's current one, 1.7 that of Debian 13. */
+export type ContainerdVersion = "2" | "1.7";
+
+/** containerd's configuration for a directory: ours beside its own snapshotters. */
 export interface ContainerdConfig {
+  readonly version: ContainerdVersion;
   /** Directory for its root, state and socket. */
   readonly directory: string;
   /** The snapshotter's socket and folder. */
   readonly address: string;
   readonly root: string;
+  /** Image of the pause container: then it serves Kubernetes' interface too. */
+  readonly sandboxImage?: string | undefined;
 }
 
 /** The name that containerd knows our snapshotter by. */
 export const SNAPSHOTTER = "erofsify";
 
 /** The sample configuration; this file is dist/samples/containerd/config.js when it runs. */
-const SAMPLE = fileURLToPath(new URL("../../../samples/containerd/config-2.toml", import.meta.url));
+const sample = (version: ContainerdVersion) =>
+  fileURLToPath(new URL(`../../../samples/containerd/config-${version}.toml`, import.meta.url));
 
 /**
  * The sample configuration with other paths, and with what a containerd for tests needs besides: a folder of its own, no
  * CRI, garbage collected at once, and containerd's own erofs snapshotter to compare with.
  */
-export function containerdConfig({ directory, address, root }: ContainerdConfig): string {
+export function containerdConfig({ version, directory, address, root, sandboxImage }: ContainerdConfig): string {
   const platform = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;
-  const sample = readFileSync(SAMPLE, "utf8")
+  const text = readFileSync(sample(version), "utf8")
     .replaceAll("/run/blobd/snapshotter.sock", address)
     .replaceAll("/var/lib/blobd/snapshotter", root)
     .replaceAll("linux/amd64", platform)
-    .replace("version = 3\n", head(directory));
-  return `${sample}
+    .replace(/^version = \d\n/m, (line) => line + head(directory, sandboxImage !== undefined));
+  const theirs = `
 [[plugins."io.containerd.transfer.v1.local".unpack_config]]
   platform = "${platform}"
   snapshotter = "erofs"
-  differ = "erofs"
+  differ = "erofs"`;
+  const kubernetes = `
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "${sandboxImage}"
+[plugins."io.containerd.cri.v1.runtime"]
+  # Tests run where not even root may lower it.
+  restrict_oom_score_adj = true`;
+  return `${text}${version === "2" ? theirs : ""}${sandboxImage === undefined ? "" : kubernetes}
 [plugins."io.containerd.gc.v1.scheduler"]
   pause_threshold = 0.5
   startup_delay = "10ms"
 `;
 }
 
-function head(directory: string): string {
-  return `version = 3
-root = "${directory}/root"
+function head(directory: string, withCri: boolean): string {
+  const cri = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"];
+  const disabled = ["io.containerd.snapshotter.v1.btrfs", ...(withCri ? [] : cri)];
+  return `root = "${directory}/root"
 state = "${directory}/state"
-disabled_plugins = [
-  "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.grpc.v1.cri",
-  "io.containerd.cri.v1.runtime",
-]
+disabled_plugins = ${JSON.stringify(disabled)}
 [grpc]
   address = "${directory}/containerd.sock"
 `;

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type RunResult, run, type Server, startServer } from "../../builder/testkit/index.ts";
-import { containerdConfig, SNAPSHOTTER } from "./config.ts";
+import { type ContainerdVersion, containerdConfig, SNAPSHOTTER } from "./config.ts";
 
 /** This file is dist/samples/containerd/lab.js when it runs. */
 const REPOSITORY = fileURLToPath(new URL("../../..", import.meta.url));
-const RUN_IN_LAB = join(REPOSITORY, "samples/lab/run-in-lab.sh");
+const LAB = join(REPOSITORY, "samples/lab");
 const PROGRAM = join(REPOSITORY, "dist/blobd/cli/main.js");
 /** Libraries that node and our native calls want and the lab need not have; glibc is the lab's. */
 const LIBRARIES = ["libstdc++.so.6", "libgcc_s.so.1", "libisal.so.2", "libzstd.so.1"];
@@ -18,6 +18,16 @@ const LIBRARY_FOLDERS = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gn
 export interface LabCommand {
   readonly command: string;
   readonly args: readonly string[];
+}
+
+export interface LabOptions {
+  /** Directory to keep the state under, on the disk that counts. */
+  readonly parent?: string;
+  readonly version?: ContainerdVersion;
+  /** See ContainerdConfig. */
+  readonly sandboxImage?: string;
+  /** Options of the snapshotter besides. */
+  readonly snapshotter?: readonly string[];
 }
 
 /**
@@ -32,29 +42,39 @@ export class ContainerdLab {
   /** A process that keeps the namespace when containerd is gone. */
   #keeper: Server;
 
-  private constructor(directory: string, keeper: Server) {
+  readonly #options: readonly string[];
+
+  private constructor(directory: string, keeper: Server, options: readonly string[]) {
     this.directory = directory;
+    this.#options = options;
     this.#keeper = keeper;
   }
 
-  /** Starts all. @param parent directory to keep the state under, on the disk that counts */
-  static async start(parent = tmpdir()): Promise<ContainerdLab> {
+  /** Starts all. */
+  static async start(options: LabOptions = {}): Promise<ContainerdLab> {
+    const { parent = tmpdir(), version = "2", sandboxImage } = options;
     const directory = await mkdtemp(join(parent, "erofsify-containerd-"));
     // The root of a container in a user namespace has a way to its files through here.
     chmodSync(directory, 0o711);
     copyLibraries(join(directory, "lib"));
     const binds = [directory, REPOSITORY, realpathSync(join(REPOSITORY, "node_modules")), process.execPath];
+    const suite = version === "1.7" ? ["EROFSIFY_LAB_SUITE=trixie"] : [];
+    // Made before, when it is absent: a server has to be there soon.
+    await run("env", [...suite, join(LAB, "lab.sh"), "containerd"]);
     const keeper = await startServer(
-      RUN_IN_LAB,
+      "env",
       [
+        ...suite,
+        join(LAB, "run-in-lab.sh"),
         ...["--part", "containerd", ...binds.flatMap((path) => ["--bind", path]), "--"],
         ...["sh", "-c", "echo ready; exec sleep infinity"],
       ],
       /ready/,
     );
-    const lab = new ContainerdLab(directory, keeper);
+    const lab = new ContainerdLab(directory, keeper, options.snapshotter ?? []);
     try {
-      const config = containerdConfig({ directory, address: lab.address, root: lab.root });
+      const files = { directory, address: lab.address, root: lab.root };
+      const config = containerdConfig({ ...files, version, sandboxImage });
       writeFileSync(join(directory, "config.toml"), config);
       await lab.startSnapshotter();
       await lab.startContainerd();
@@ -97,7 +117,7 @@ export class ContainerdLab {
       wrapper,
       "snapshotter",
       ...["--address", this.address, "--containerd", this.socket, "--store", this.store, "--root", this.root],
-      ...["--log-level", process.env.SNAPSHOTTER_LOG ?? "info"],
+      ...["--log-level", process.env.SNAPSHOTTER_LOG ?? "info", ...this.#options],
     );
     this.#snapshotter = await startServer(command, args, /snapshotter serves/);
     if (process.env.SNAPSHOTTER_LOG !== undefined)

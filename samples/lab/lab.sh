@@ -12,7 +12,8 @@
 #
 #   EROFSIFY_CACHE       cache of all scripts         (/var/cache/erofsify)
 #   EROFSIFY_LAB         the lab's cache directory    ($EROFSIFY_CACHE/lab)
-#   EROFSIFY_LAB_SUITE   sid or testing; the other is tried when packages of the first do not install (sid)
+#   EROFSIFY_LAB_SUITE   sid or testing; the other is tried when packages of the first do not install (sid);
+#                        trixie, for its containerd 1.7
 #   EROFSIFY_MIRROR      Debian mirror                (the one in the machine's apt sources)
 set -euo pipefail
 
@@ -63,9 +64,10 @@ build() {
   root=$(root_of "$1")
   mapfile -t packages < <(packages_of "$1")
   [[ $suite != testing ]] || other=sid
+  [[ $suite != trixie ]] || other=
   work=$(mktemp -d "$lab/.building-XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  for try in "$suite" "$other"; do
+  for try in $suite $other; do
     say "fetching part $1 from Debian $try"
     if debian_fetch "$work" "$try" "${packages[@]}"; then
       debian_unpack "$work/root" "$work"/archives/*.deb
@@ -101,7 +103,8 @@ case $part in
   clean) ;;
   *) die "usage: lab.sh utils|containerd|full|clean" ;;
 esac
-[[ $suite == sid || $suite == testing ]] || die "EROFSIFY_LAB_SUITE is \"$suite\", expected sid or testing"
+[[ $suite == sid || $suite == testing || $suite == trixie ]] ||
+  die "EROFSIFY_LAB_SUITE is \"$suite\", expected sid, testing or trixie"
 [[ $EUID == 0 ]] || die "needs root to make $lab"
 mkdir -p "$lab"
 exec {lock}>"$lab/.lock"

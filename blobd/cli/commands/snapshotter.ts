@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { startSnapshotter } from "../../snapshotter/index.ts";
+import { startSnapshotter, type VmForm } from "../../snapshotter/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { UsageError } from "../exit.ts";
 import { createLogger, type Logger } from "../logger.ts";
@@ -13,6 +13,8 @@ export interface SnapshotterCommandOptions {
   readonly store?: string;
   readonly metrics?: string;
   readonly maxLayerSize?: string;
+  readonly kubeconfig?: string;
+  readonly vm?: VmForm;
   readonly onDemand: boolean;
   readonly trustReferrers?: boolean;
   readonly erofsify?: string;
@@ -40,6 +42,8 @@ export async function run(options: SnapshotterCommandOptions): Promise<void> {
     metrics: options.metrics,
     maxLayerBytes:
       options.maxLayerSize === undefined ? undefined : parseBytes("--max-layer-size", options.maxLayerSize),
+    kubeconfig: options.kubeconfig,
+    vm: options.vm,
     onDemand: options.onDemand,
     trustReferrers: options.trustReferrers,
     program,

@@ -5,7 +5,9 @@ import { loadSync } from "@grpc/proto-loader";
 
 /** This file is dist/blobd/snapshotter/grpc/protos.js when it runs; the .proto files stay among the sources. */
 const FOLDER = fileURLToPath(new URL("../../../../blobd/snapshotter/proto", import.meta.url));
-const FILES = ["snapshots", "diff", "content", "introspection"].map((name) => join(FOLDER, `${name}.proto`));
+const FILES = ["snapshots", "diff", "content", "introspection", "cri-images"].map((name) =>
+  join(FOLDER, `${name}.proto`),
+);
 
 /** A service of containerd's API: its definition for a server, its constructor for a client. */
 export interface Service {
@@ -18,6 +20,7 @@ const SERVICES = {
   diff: "containerd.services.diff.v1.Diff",
   content: "containerd.services.content.v1.Content",
   introspection: "containerd.services.introspection.v1.Introspection",
+  cri: "runtime.v1.ImageService",
 } as const;
 
 /**
@@ -37,5 +40,6 @@ export function loadServices(): Readonly<Record<keyof typeof SERVICES, Service>>
     diff: service(SERVICES.diff),
     content: service(SERVICES.content),
     introspection: service(SERVICES.introspection),
+    cri: service(SERVICES.cri),
   };
 }

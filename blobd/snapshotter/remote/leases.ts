@@ -56,6 +56,15 @@ export class Leases {
     return (await held).image;
   }
 
+  /** Has all blobs of an image fetched. @throws SourceError */
+  async fetchAll(request: string): Promise<void> {
+    const asked = parseControlRequest(Buffer.from(request));
+    if (typeof asked === "string") throw new TypeError(`not a request for blobs: ${asked}`);
+    const blobs = asked.blobs.map(({ layer }) => ({ layer, isWhole: true }));
+    const lease = await leaseBlobs(this.#storeRoot, { ...asked, blobs }, { signal: this.#closing.signal });
+    lease.end(); // The snapshot's own hold names them.
+  }
+
   /** Gives an image back. */
   drop(request: string): void {
     const held = this.#held.get(request);

@@ -1,7 +1,7 @@
 import { type Descriptor, layerCompression, SourceError } from "../../../formats/oci/index.ts";
 import type { MergedChain } from "../../conversion/index.ts";
 import { deviceTags } from "../../images/index.ts";
-import { type ConvertedImage, DEFAULT_RETRY, findConverted } from "../../registry/index.ts";
+import { type ConvertedImage, DEFAULT_RETRY, type Environment, findConverted } from "../../registry/index.ts";
 import type { Caller, ContentClient } from "../content-client.ts";
 import type { RemoteLayer } from "../state/index.ts";
 import { Leases } from "./leases.ts";
@@ -24,6 +24,7 @@ export interface RemoteFound {
 export interface RemoteImagesParts {
   readonly content: ContentClient;
   readonly leases: Leases;
+  readonly env: Environment;
   /** Take what is attached to an image also when all that is known of the image is its digest. */
   readonly trustReferrers: boolean;
   readonly onFound: (found: ConvertedImage) => void;
@@ -116,7 +117,7 @@ export class RemoteImages {
     const { platform, manifestDigest } = image;
     const signal = AbortSignal.timeout(FIND_MS);
     for (const reference of await this.#pulled.references(image, labels, caller)) {
-      const options = { env: process.env, retry: { ...DEFAULT_RETRY, tries: TRIES }, signal };
+      const options = { env: this.#parts.env, retry: { ...DEFAULT_RETRY, tries: TRIES }, signal };
       const found = await findConverted({ reference, platform, trustReferrers, onRefused }, options);
       // A tag that was moved meanwhile leads to another image's.
       if (found !== undefined && found.how !== "itself" && found.sourceDigest === manifestDigest) return found;

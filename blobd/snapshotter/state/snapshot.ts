@@ -1,5 +1,6 @@
 import type { MergedChain, TarIdentity } from "../../conversion/index.ts";
 import type { Endpoint } from "../../registry/index.ts";
+import type { StoredFile } from "../../store/index.ts";
 
 /**
  * What a snapshot is, in containerd's words: `active` can be written to, `view` only read; both may become nothing else
@@ -58,6 +59,8 @@ export interface Snapshot {
   readonly chain: MergedChain | null;
   /** Device number of the mount that showed the blobs of `chain` when it was mounted; null: they were all in the store. */
   readonly servedBy: number | null;
+  /** `chain` and its blobs in one file, once something wanted it so. */
+  readonly flat: StoredFile | null;
 }
 
 /** Whether the snapshot is a layer of an image, and has no directory with its files. */
@@ -70,15 +73,17 @@ export function formatSnapshot(snapshot: Snapshot): string {
   return JSON.stringify(snapshot, (_, value) => (typeof value === "bigint" ? value.toString() : value));
 }
 
-/** As it is written. What was written before images were served on demand lacks two fields. */
-type Stored = Omit<Snapshot, "createdNs" | "updatedNs" | "remote" | "servedBy"> &
-  Partial<Pick<Snapshot, "remote" | "servedBy">> & { readonly createdNs: string; readonly updatedNs: string };
+type Later = "remote" | "servedBy" | "flat";
+
+/** As it is written. The first version lacked some fields. */
+type Stored = Omit<Snapshot, "createdNs" | "updatedNs" | Later> &
+  Partial<Pick<Snapshot, Later>> & { readonly createdNs: string; readonly updatedNs: string };
 
 /** @throws Error (SyntaxError, TypeError) when the text is none of ours */
 export function parseSnapshot(text: string): Snapshot {
   const found = JSON.parse(text) as Stored;
   if (typeof found.name !== "string" || !Number.isSafeInteger(found.id)) throw new TypeError("not a snapshot");
-  const { remote = null, servedBy = null } = found;
+  const { remote = null, servedBy = null, flat = null } = found;
   const times = { createdNs: BigInt(found.createdNs), updatedNs: BigInt(found.updatedNs) };
-  return { ...found, remote, servedBy, ...times };
+  return { ...found, remote, servedBy, flat, ...times };
 }

@@ -1,0 +1,60 @@
+/**
+ * How images are handed to runtimes that start virtual machines: nothing is mounted on the host, the mounts name files.
+ *
+ *     erofs   erofs META, device=BLOB …; overlay    what containerd's own erofs snapshotter gives, and Kata's runtime-rs takes:
+ *                                                   one block device a file, or all in a row behind one
+ *     pmem    the same, to be mounted with DAX      one read-only virtio-pmem device a file; sizes are multiples of 2 MiB
+ *     block   fuse.nydus-overlayfs with the option  one file with all of it; what nydus-snapshotter gives for raw block images,
+ *             io.katacontainers.volume              and Kata's Go runtime takes (KataVirtualVolume, image_raw_block)
+ */
+import { type Mount, ServiceError } from "./grpc/index.ts";
+import type { UpperPaths } from "./mount-plan.ts";
+
+export const VM_FORMS = ["erofs", "pmem", "block"] as const;
+export type VmForm = (typeof VM_FORMS)[number];
+
+/** Label of a snapshot that chooses the form, or `none`. CRI makes a pod's annotation of this name one. */
+export const VM_LABEL = "containerd.io/snapshot/erofsify.vm";
+
+/** The form that a snapshot is to have. @throws ServiceError invalid argument for a form that is none */
+export function vmFormOf(labels: Readonly<Record<string, string>>, byDefault: VmForm | null): VmForm | null {
+  const text = labels[VM_LABEL];
+  if (text === undefined) return byDefault;
+  if (text === "none") return null;
+  const form = VM_FORMS.find((one) => one === text);
+  if (form !== undefined) return form;
+  const expected = [...VM_FORMS, "none"].join(", ");
+  throw new ServiceError("invalid argument", `${VM_LABEL}: found ${JSON.stringify(text)}, expected ${expected}`);
+}
+
+/** An image as files of the host. */
+export interface VmImage {
+  readonly metaPath: string;
+  /** In slot order. */
+  readonly devicePaths: readonly string[];
+}
+
+/**
+ * An image by its files. The overlay over it is the runtime's to make, in the guest: `{{ mount 0 }}` is the place of the first
+ * mount, as in containerd's own templates.
+ * @param upper where a container writes; null: it only reads
+ */
+export function deviceMounts(form: "erofs" | "pmem", image: VmImage, upper: UpperPaths | null): Mount[] {
+  const dax = form === "pmem" ? ["dax=always"] : [];
+  const devices = image.devicePaths.map((path) => `device=${path}`);
+  const lower: Mount = { type: "erofs", source: image.metaPath, options: ["ro", ...dax, ...devices] };
+  if (upper === null) return [lower];
+  const options = [`workdir=${upper.work}`, `upperdir=${upper.upper}`, "lowerdir={{ mount 0 }}"];
+  return [lower, { type: "format/overlay", source: "overlay", options }];
+}
+
+/**
+ * An image as one raw block device. The rest is an overlay as runc gets it, so that a runtime which does not know the option can
+ * leave it out.
+ */
+export function blockMounts(flatPath: string, overlayOptions: readonly string[]): Mount[] {
+  const volume = { volume_type: "image_raw_block", source: flatPath, fs_type: "erofs", options: ["ro"] };
+  const encoded = Buffer.from(JSON.stringify(volume)).toString("base64");
+  const options = [...overlayOptions, `io.katacontainers.volume=${encoded}`];
+  return [{ type: "fuse.nydus-overlayfs", source: "overlay", options }];
+}
