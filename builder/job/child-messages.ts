@@ -3,6 +3,7 @@
  * stays open, because its end means that the worker is gone; progress and outcome are lines of JSON on its standard output.
  */
 import { JsonObject } from "../../formats/oci/index.ts";
+import type { PushForm } from "../push/index.ts";
 import type { Phase, PushTarget } from "./queue/index.ts";
 
 export interface ConversionRequest {
@@ -10,6 +11,7 @@ export interface ConversionRequest {
   readonly source: string;
   /** The tag that it was pushed under: the result is of no use once that means another image. */
   readonly sourceTag: string | null;
+  readonly form: PushForm;
   readonly targets: readonly PushTarget[];
   readonly storeRoot: string;
   readonly maxBlobBytes?: number;

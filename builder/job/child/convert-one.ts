@@ -1,10 +1,12 @@
 /** What runs in the process that converts one image: `erofsify job convert-one`. */
+import type { ImageRecord } from "../../../blobd/store/index.ts";
 import { hasLibzstd } from "../../../blobd/sys/index.ts";
 import { parsePlatform, parseReference } from "../../../formats/oci/index.ts";
 import { type ConvertResult, convertImage } from "../../image/index.ts";
 import { parseSource } from "../../names/index.ts";
-import { pushImages } from "../../push/index.ts";
+import { findManifest, openSource, pushImages } from "../../push/index.ts";
 import type { ConversionMessage, ConversionRequest } from "../child-messages.ts";
+import type { PushTarget } from "../queue/index.ts";
 import { digestOfTag } from "../registry/index.ts";
 import { conversionProgress, pushProgress, type Tell } from "./progress.ts";
 
@@ -53,22 +55,33 @@ function readRequest(input: NodeJS.ReadStream, onEnd: () => void): Promise<Conve
   });
 }
 
-/** Converts and pushes the image of each platform in turn. */
+/** Images that are pushed together: one for each tag, all of one index, all that are attached to one source. */
+function groupsOf({ form, targets }: ConversionRequest): (readonly PushTarget[])[] {
+  return form === "tag" ? targets.map((target) => [target]) : [targets];
+}
+
+/** Converts and pushes the images of all platforms. */
 async function convertAndPush(request: ConversionRequest, signal: AbortSignal, tell: Tell) {
   let [sourceBytes, targetBytes] = [0, 0];
   let targetDigest: string | null = null;
-  for (const target of request.targets) {
-    const converted = await convert(request, target.platform, signal, tell);
+  for (const group of groupsOf(request)) {
+    const records: ImageRecord[] = [];
+    for (const { platform } of group) {
+      const converted = await convert(request, platform, signal, tell);
+      records.push(converted.record);
+      sourceBytes += converted.layers.reduce((sum, { size }) => sum + size, 0);
+    }
     await checkTag(request, signal);
-    const pushed = await pushImages([converted.record], {
+    const pushed = await pushImages(records, {
       storeRoot: request.storeRoot,
-      to: parseReference(target.reference),
+      to: parseReference(group[0]!.reference),
+      form: request.form,
+      source: parseReference(request.source),
       compression: hasLibzstd() ? "zstd" : "none",
       signal,
       onProgress: pushProgress(tell),
       retry: { onRetry: (reason) => tell({ type: "warning", message: `trying again: ${reason}` }) },
     });
-    sourceBytes += converted.layers.reduce((sum, { size }) => sum + size, 0);
     targetBytes += pushed.storedBytes;
     targetDigest ??= pushed.manifestDigest;
   }
@@ -96,10 +109,15 @@ function convert(
  * result must not be overwritten by an older one. Between this look and the push, moments remain.
  * @throws MovedError
  */
-async function checkTag({ source, sourceTag }: ConversionRequest, signal: AbortSignal): Promise<void> {
+async function checkTag({ source, sourceTag, form }: ConversionRequest, signal: AbortSignal): Promise<void> {
   if (sourceTag === null) return;
   const { registry, repository, digest } = parseReference(source);
-  const now = await digestOfTag({ registry, repository, tag: sourceTag }, signal);
-  if (now !== undefined && now !== digest)
+  const reference = { registry, repository, tag: sourceTag };
+  const now = await digestOfTag(reference, signal);
+  if (now === undefined || now === digest) return;
+  // An index that an earlier attempt has put in the source's place lists the source.
+  const isOurs = async () =>
+    (await findManifest(await openSource(reference, {}, signal), digest!).catch(() => undefined)) !== undefined;
+  if (form !== "index" || !(await isOurs()))
     throw new MovedError(`${registry}/${repository}:${sourceTag} means another image by now, ${now}`);
 }

@@ -12,6 +12,7 @@ const conversion = (more: Partial<Conversion> = {}): Conversion => ({
   repository: "team/app",
   tag: "1.0",
   digest: `sha256:${"ab".repeat(32)}`,
+  form: "tag",
   targetTag: "1.0-erofs",
   platforms: ["linux/amd64"],
   status: "done",

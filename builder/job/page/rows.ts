@@ -82,21 +82,23 @@ export function actions({ id, status, cancelRequested }: Conversion): Html | fal
   return !cancelRequested && button("cancel", "Cancel");
 }
 
+/** Where the converted images are, as soon as that is known. */
+function places(conversion: Conversion): string | false {
+  const { form, targetTag, digest } = conversion;
+  if (digest === null || (form !== "referrer" && targetTag === null)) return false;
+  const references = new Set(pushTargets(conversion).map(({ reference }) => reference));
+  return `${form === "referrer" ? "attached to " : ""}${[...references].join(", ")}`;
+}
+
 /** All that is known of one conversion. */
 export function details(conversion: Conversion, nowMs: number): Html {
-  const { registry, repository, tag, digest, targetTag, started, finished } = conversion;
+  const { registry, repository, tag, digest, started, finished } = conversion;
   const time = (date: Date | null) => date && `${date.toISOString().replace("T", " ").slice(0, 19)} UTC`;
   const facts: [string, Html | string | number | null | false][] = [
     ["Source", referenceText({ registry, repository, tag })],
     ["Digest", digest && html`<code>${digest}</code>`],
     ["Platforms", conversion.platforms.join(", ")],
-    [
-      "Converted image",
-      targetTag &&
-        pushTargets(registry, repository, targetTag, conversion.platforms)
-          .map(({ reference }) => reference)
-          .join(", "),
-    ],
+    ["Converted image", places(conversion)],
     ["Its digest", conversion.targetDigest && html`<code>${conversion.targetDigest}</code>`],
     ["Size", sizes(conversion)],
     ["Progress", progress(conversion)],

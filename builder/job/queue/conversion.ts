@@ -1,3 +1,5 @@
+import type { PushForm } from "../../push/index.ts";
+
 /** A conversion as people and clients see it. */
 export interface Conversion {
   readonly id: string;
@@ -8,7 +10,9 @@ export interface Conversion {
   readonly tag: string | null;
   /** Of the manifest or index that was pushed; null until it is looked up. */
   readonly digest: string | null;
-  /** Tag of the converted image; null until it is looked up. */
+  /** How the converted image stands beside its source. */
+  readonly form: PushForm;
+  /** Tag of the converted image; null until it is looked up, and for one that is attached. */
   readonly targetTag: string | null;
   /** `linux/amd64`, …: those asked for; none means all that the image has. */
   readonly platforms: readonly string[];
@@ -62,7 +66,8 @@ export function isFinal(status: Status): boolean {
 }
 
 /** Columns of a row as the fields of a Conversion. */
-export const COLUMNS = `id, origin, registry, repository, tag, digest, target_tag AS "targetTag", platforms, status, reason,
+export const COLUMNS = `id, origin, registry, repository, tag, digest, form,
+  target_tag AS "targetTag", platforms, status, reason,
   error_code AS "errorCode", events, merged_into AS "mergedInto", attempt, worker, cancel_requested AS "cancelRequested",
   phase, done_bytes AS "doneBytes", total_bytes AS "totalBytes", source_bytes AS "sourceBytes",
   target_bytes AS "targetBytes", target_digest AS "targetDigest", created, started, finished, next_try AS "nextTry"`;

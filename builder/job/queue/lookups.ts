@@ -1,6 +1,7 @@
 /** What a look at an image decides. */
 
 import { randomUUID } from "node:crypto";
+import type { PushForm } from "../../push/index.ts";
 import { CONVERSIONS, inside, LOOKUPS } from "./boss.ts";
 import { type QueueContext, send } from "./context.ts";
 import { COLUMNS, type Conversion } from "./conversion.ts";
@@ -21,7 +22,9 @@ export function ignore({ db, boss }: QueueContext, held: Held, reason: string, c
 /** What is to be converted. */
 export interface Target {
   readonly digest: string;
-  readonly targetTag: string;
+  readonly form: PushForm;
+  /** null for one that is attached. */
+  readonly targetTag: string | null;
   readonly platforms: readonly string[];
   /** Of the layers, where the manifest tells. */
   readonly sourceBytes: number | null;
@@ -29,7 +32,8 @@ export interface Target {
 
 export function keyOf(held: Held, target: Target): string {
   const { registry, repository } = held;
-  return [`${registry}/${repository}@${target.digest}`, target.targetTag, ...[...target.platforms].sort()].join(" ");
+  const where = target.form === "tag" ? target.targetTag : `${target.form} ${target.targetTag ?? ""}`;
+  return [`${registry}/${repository}@${target.digest}`, where, ...[...target.platforms].sort()].join(" ");
 }
 
 /** The last conversion of the same image into the same target that succeeded. */
@@ -81,8 +85,8 @@ export function enqueue(
     const jobId = randomUUID();
     await sql.query(
       `UPDATE erofsify.conversion SET status = 'queued', job_id = $2, key = $3, digest = $4, target_tag = $5,
-         platforms = $6, source_bytes = $7, worker = NULL, attempt = 0, reason = NULL, error_code = NULL WHERE id = $1`,
-      [held.id, jobId, key, target.digest, target.targetTag, target.platforms, target.sourceBytes],
+         platforms = $6, source_bytes = $7, form = $8, worker = NULL, attempt = 0, reason = NULL, error_code = NULL WHERE id = $1`,
+      [held.id, jobId, key, target.digest, target.targetTag, target.platforms, target.sourceBytes, target.form],
     );
     await send(context, sql, CONVERSIONS, { id: held.id, jobId, key });
     return "queued";

@@ -47,7 +47,13 @@ beforeEach(async () => {
 
 const app = (more: object = {}) =>
   ({ origin: "distribution", registry: "registry.lan", repository: "team/app", tag: "1", ...more }) as const;
-const target: Target = { digest: DIGEST, targetTag: "1-erofs", platforms: ["linux/amd64"], sourceBytes: 1000 };
+const target: Target = {
+  digest: DIGEST,
+  form: "tag",
+  targetTag: "1-erofs",
+  platforms: ["linux/amd64"],
+  sourceBytes: 1000,
+};
 
 async function askAndTake(more: object = {}): Promise<Held> {
   await ask(queue, [app(more)]);

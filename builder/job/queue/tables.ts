@@ -12,7 +12,7 @@
 import type { Database } from "../database/index.ts";
 
 /** Raise it with every change of the tables. */
-const VERSION = 1;
+const VERSION = 2;
 
 const TABLES = `
   CREATE TABLE erofsify.conversion (
@@ -27,6 +27,8 @@ const TABLES = `
     -- What was asked for; and, once it was looked up, what that is: one conversion at a time for each.
     request_key text NOT NULL,
     key text,
+    -- How the converted image stands beside its source, and under which tag, if it has one.
+    form text NOT NULL DEFAULT 'tag',
     target_tag text,
     platforms text[] NOT NULL DEFAULT '{}',
     force boolean NOT NULL DEFAULT false,
@@ -69,6 +71,10 @@ export async function createTables(db: Database): Promise<void> {
       IF NOT EXISTS (SELECT FROM erofsify.version) THEN
         ${TABLES}
         INSERT INTO erofsify.version VALUES (${VERSION});
+      END IF;
+      IF (SELECT version FROM erofsify.version) = 1 THEN
+        ALTER TABLE erofsify.conversion ADD COLUMN form text NOT NULL DEFAULT 'tag';
+        UPDATE erofsify.version SET version = 2;
       END IF;
     END $do$;
     COMMIT;`);

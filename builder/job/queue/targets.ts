@@ -1,27 +1,29 @@
-import { referenceText } from "./conversion.ts";
+import { type Conversion, referenceText } from "./conversion.ts";
 
 /** One image to make of a source. */
 export interface PushTarget {
   /** `linux/amd64`; null: this machine's, of a source that does not tell. */
   readonly platform: string | null;
-  /** `registry/repository:tag`. */
+  /** `registry/repository:tag`; of one that is attached, its source's. */
   readonly reference: string;
 }
 
 /**
- * Where the converted images of a source go. One platform has the target tag; of several, each has it with its platform
- * behind: `1.2-erofs-linux-arm64`.
+ * Where the converted images of a source go. As tags, one platform has the target tag; of several, each has it with its platform
+ * behind: `1.2-erofs-linux-arm64`. An index holds them all.
  */
 export function pushTargets(
-  registry: string,
-  repository: string,
-  targetTag: string,
-  platforms: readonly string[],
+  conversion: Pick<Conversion, "registry" | "repository" | "digest" | "form" | "targetTag" | "platforms">,
 ): PushTarget[] {
-  const reference = (tag: string) => referenceText({ registry, repository, tag });
-  if (platforms.length <= 1) return [{ platform: platforms[0] ?? null, reference: reference(targetTag) }];
-  return platforms.map((platform) => ({
+  const { registry, repository, digest, form, targetTag, platforms } = conversion;
+  const isEachTagged = form === "tag" && platforms.length > 1;
+  const suffix = (platform: string | null) => (isEachTagged ? `-${platform!.replaceAll("/", "-")}` : "");
+  const all = platforms.length === 0 ? [null] : platforms;
+  return all.map((platform) => ({
     platform,
-    reference: reference(`${targetTag}-${platform.replaceAll("/", "-")}`),
+    reference:
+      form === "referrer"
+        ? referenceText({ registry, repository, digest })
+        : referenceText({ registry, repository, tag: `${targetTag}${suffix(platform)}` }),
   }));
 }

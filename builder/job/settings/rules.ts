@@ -8,6 +8,7 @@ import {
   type Platform,
   parsePlatform,
 } from "../../../formats/oci/index.ts";
+import type { PushForm } from "../../push/index.ts";
 import { globMatcher } from "./glob.ts";
 
 /** One rule; the first that fits a push decides. */
@@ -19,6 +20,15 @@ export interface Rule {
   readonly convert: boolean;
   /** Which images of a multi-platform one; none named means all of them. */
   readonly platforms: readonly Platform[];
+  /** In place of the settings' own. */
+  readonly form?: PushForm;
+}
+
+/** A form by its name in the settings. @throws DocumentError */
+export function formOf(json: JsonObject): PushForm | undefined {
+  const form = json.optionalString("form");
+  if (form === undefined || form === "tag" || form === "index" || form === "referrer") return form;
+  throw json.wrong("form", "tag, index or referrer");
 }
 
 /** Everything is converted, for every platform it has. */
@@ -36,13 +46,17 @@ export function parseRule(json: JsonObject): Rule {
       throw new DocumentError("ERR_BAD_VALUE", `${json.path}.platforms[${i}]`, error.detail);
     }
   });
+  const form = formOf(json);
   try {
-    return rule(
-      json.optionalString("repository") ?? "**",
-      json.optionalString("tag") ?? "**",
-      json.optionalBoolean("convert") ?? true,
-      platforms,
-    );
+    return {
+      ...rule(
+        json.optionalString("repository") ?? "**",
+        json.optionalString("tag") ?? "**",
+        json.optionalBoolean("convert") ?? true,
+        platforms,
+      ),
+      ...(form !== undefined && { form }),
+    };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new DocumentError("ERR_BAD_VALUE", json.path, error.message);

@@ -44,9 +44,11 @@ test("the first rule that fits decides; none means leave alone", () => {
 });
 
 test("without settings everything is converted, with moderate limits", () => {
-  const { rules, targetTag, retryLimit, timeoutSeconds } = settings({});
+  const { rules, form, targetTag, retryLimit, timeoutSeconds } = settings({});
   assert.equal(ruleFor(rules, "a/b", "c")?.convert, true);
-  assert.deepEqual([targetTag, retryLimit, timeoutSeconds], ["{tag}-erofs", 4, 3600]);
+  assert.deepEqual([form, targetTag, retryLimit, timeoutSeconds], ["tag", undefined, 4, 3600]);
+  assert.equal(settings({ form: "index", targetTag: "{tag}" }).targetTag, "{tag}");
+  assert.equal(settings({ rules: [{ form: "referrer" }] }).rules[0]?.form, "referrer");
 });
 
 for (const [value, message] of [
@@ -55,6 +57,8 @@ for (const [value, message] of [
   [{ rules: [{ platforms: ["li nux"] }] }, /platforms\[0\].*expected os\/architecture/],
   [{ rules: [{ repository: "" }] }, /rules\[0\]: pattern ""/],
   [{ targetTag: "{tag}" }, /something beside/],
+  [{ form: "heap" }, /form: found "heap", expected tag, index or referrer/],
+  [{ rules: [{ form: 1 }] }, /rules\[0\]\.form/],
   [{ targetTag: "erofs" }, /with \{tag\} in it/],
   [{ timeoutSeconds: "1h" }, /timeoutSeconds: found "1h"/],
   [{ retries: { limit: 1000 } }, /retries\.limit/],

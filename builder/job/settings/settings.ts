@@ -7,6 +7,7 @@
  *         { "repository": "scratch/**", "convert": false },
  *         { "repository": "team/*", "tag": "v*", "platforms": ["linux/amd64"] }
  *       ],
+ *       "form": "tag",
  *       "targetTag": "{tag}-erofs",
  *       "retries": { "limit": 4, "delaySeconds": 5 },
  *       "timeoutSeconds": 3600,
@@ -18,14 +19,17 @@
  */
 import { readFile } from "node:fs/promises";
 import { DocumentError, JsonObject } from "../../../formats/oci/index.ts";
+import type { PushForm } from "../../push/index.ts";
 import { checkHost } from "../events/index.ts";
-import { CONVERT_ALL, parseRule, type Rule } from "./rules.ts";
+import { CONVERT_ALL, formOf, parseRule, type Rule } from "./rules.ts";
 
 export interface JobSettings {
   readonly registries: readonly RegistryNames[];
   readonly rules: readonly Rule[];
-  /** Tag of the converted image: `{tag}` stands for the source's. */
-  readonly targetTag: string;
+  /** How converted images stand beside their sources. */
+  readonly form: PushForm;
+  /** Tag of the converted image: `{tag}` stands for the source's. Default: `{tag}-erofs`, and for an index the source's place. */
+  readonly targetTag?: string;
   /** Attempts after the first. */
   readonly retryLimit: number;
   /** Before the second attempt, in seconds; it doubles from attempt to attempt. */
@@ -91,10 +95,13 @@ export function parseJobSettings(bytes: Uint8Array, registries: readonly string[
   const retries = json.optionalObject("retries");
   const rules = json.has("rules") ? json.objects("rules", MAX_RULES).map(parseRule) : [CONVERT_ALL];
   const storeMaxSize = json.optionalString("storeMaxSize");
+  const form = formOf(json) ?? "tag";
+  const tag = targetTag(json, form);
   return {
     registries: [...registries.map((name) => registryNames(name, [], "--registry")), ...registriesOf(json)],
     rules,
-    targetTag: targetTag(json),
+    form,
+    ...(tag !== undefined && { targetTag: tag }),
     retryLimit: integerOr(retries, "limit", 4, 100),
     retryDelaySeconds: integerOr(retries, "delaySeconds", 5, 3600),
     timeoutSeconds: Math.max(1, integerOr(json, "timeoutSeconds", 3600, MAX_SECONDS)),
@@ -123,9 +130,10 @@ function registryNames(name: string, aliases: readonly string[], path: string): 
   return { name, aliases };
 }
 
-function targetTag(json: JsonObject): string {
-  const text = json.optionalString("targetTag") ?? "{tag}-erofs";
-  if (!TARGET_TAG.test(text) || text === "{tag}")
+function targetTag(json: JsonObject, form: PushForm): string | undefined {
+  const text = json.optionalString("targetTag");
+  if (text === undefined) return undefined;
+  if (!TARGET_TAG.test(text) || (text === "{tag}" && form !== "index"))
     throw new DocumentError(
       "ERR_BAD_VALUE",
       "settings.targetTag",

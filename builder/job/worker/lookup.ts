@@ -25,6 +25,8 @@ import { type Rule, ruleFor } from "../settings/index.ts";
 export type Verdict = "queued" | "merged" | "ignored" | "cancelled" | "lost";
 
 const MAX_TAG_LENGTH = 128;
+/** The fallback tag of registries without the referrers API. */
+const REFERRERS_TAG = /^sha256-[0-9a-f]{64}$/;
 
 /** @throws SourceError when the registry cannot tell, for this attempt */
 export async function lookUp(context: QueueContext, held: Held, signal: AbortSignal): Promise<Verdict> {
@@ -33,6 +35,7 @@ export async function lookUp(context: QueueContext, held: Held, signal: AbortSig
     (await ignore(context, held, reason, code)) ? "ignored" : "lost";
 
   if (held.tag === null && !asked) return leave("was pushed without a tag");
+  if (!asked && REFERRERS_TAG.test(held.tag!)) return leave("lists what is attached to an image");
   // Rules are for what registries tell; a person who names an image wants it.
   const rule = asked ? undefined : ruleFor(context.settings.rules, held.repository, held.tag!);
   if (!asked && !rule?.convert) return leave("no rule wants it");
@@ -47,10 +50,15 @@ export async function lookUp(context: QueueContext, held: Held, signal: AbortSig
   const platforms = wantedPlatforms(held, rule, found.platforms);
   if (platforms.length === 0 && found.platforms.length > 0)
     return leave(`is for ${found.platforms.map(formatPlatform).join(", ")}, which nobody wants`, "ERR_PLATFORM");
-  const targetTag = context.settings.targetTag.replaceAll("{tag}", held.tag ?? found.digest.replace(":", "-"));
-  if (targetTag.length > MAX_TAG_LENGTH) return leave(`the tag ${targetTag} would be too long`, "ERR_LIMIT");
+  const form = rule?.form ?? context.settings.form;
+  if (form === "index" && held.tag === null) return leave("has no tag, which an index needs", "ERR_UNSUPPORTED");
+  const pattern = context.settings.targetTag ?? (form === "index" ? "{tag}" : "{tag}-erofs");
+  const tag = pattern.replaceAll("{tag}", held.tag ?? found.digest.replace(":", "-"));
+  const targetTag = form === "referrer" ? null : tag;
+  if (tag.length > MAX_TAG_LENGTH && targetTag !== null) return leave(`the tag ${tag} would be too long`, "ERR_LIMIT");
   const target: Target = {
     digest: found.digest,
+    form,
     targetTag,
     platforms: platforms.map(formatPlatform),
     sourceBytes: found.sourceBytes,
@@ -108,6 +116,9 @@ function platformOf(text: string): Platform {
 
 /** Whether what a conversion pushed (for its first platform) is still where it was pushed to. */
 async function isThere(done: Conversion, signal: AbortSignal): Promise<boolean> {
-  const [target] = pushTargets(done.registry, done.repository, done.targetTag!, done.platforms);
-  return (await digestOfTag(parseReference(target!.reference), signal)) === done.targetDigest;
+  const { registry, repository, form, targetDigest } = done;
+  if (form === "referrer" && targetDigest !== null)
+    return (await digestOfTag({ registry, repository, digest: targetDigest as Digest }, signal)) !== undefined;
+  const [target] = pushTargets(done);
+  return (await digestOfTag(parseReference(target!.reference), signal)) === targetDigest;
 }

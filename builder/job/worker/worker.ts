@@ -189,14 +189,15 @@ export class Worker {
   async #convert(work: Work, log: Logger): Promise<void> {
     const { held, controller } = work;
     const { settings } = this.#context;
-    const { registry, repository, digest, tag, targetTag, platforms } = held;
+    const { registry, repository, digest, tag, form } = held;
     const startMs = performance.now();
     log.info("converting");
     const result = await convertInChild(
       {
         source: referenceText({ registry, repository, digest }),
         sourceTag: tag,
-        targets: pushTargets(registry, repository, targetTag!, platforms),
+        form,
+        targets: pushTargets(held),
         storeRoot: this.#options.storeRoot,
         ...(settings.maxLayerMiB !== undefined && { maxBlobBytes: settings.maxLayerMiB * 2 ** 20 }),
       },

@@ -1,0 +1,129 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import {
+  buildTar,
+  busyboxLayer,
+  erofsify,
+  guestEnvironment,
+  pushImage,
+  type Registry,
+  run,
+  startRegistry,
+  writeOciLayout,
+} from "../testkit/index.ts";
+import {
+  AUTHORIZATION,
+  authorizationFile,
+  freePort,
+  getManifest,
+  JobClient,
+  type JobProcess,
+  startJob,
+  until,
+} from "./testkit/index.ts";
+
+// From a push by skopeo to a guest: the registry tells, the service converts, `erofsify run --lazy` of the image's own name finds
+// what it made, in the image's index or attached to it.
+
+const directory = mkdtempSync(join(tmpdir(), "erofsify-forms-"));
+const at = (name: string) => join(directory, name);
+let registry: Registry;
+let service: JobProcess;
+let client: JobClient;
+
+before(async () => {
+  const port = await freePort();
+  const notify = { url: `http://127.0.0.1:${port}/api/v1/notifications`, authorization: AUTHORIZATION };
+  registry = await startRegistry({ notify });
+  const rules = [
+    { repository: "indexed/*", form: "index" },
+    { repository: "attached/*", form: "referrer" },
+  ];
+  await run("tee", [at("job.json")], { input: JSON.stringify({ rules, registries: [registry.host] }) });
+  const args = ["serve", "--listen", `127.0.0.1:${port}`, "--config", at("job.json"), "--store", at("store")];
+  service = await startJob([...args, "--database", at("queue"), "--authorization-file", authorizationFile(directory)]);
+  client = new JobClient(port);
+  const files = [...busyboxLayer(["sh", "cat"]), { name: "hello", content: "from a converted image\n" }];
+  await writeOciLayout(at("layout"), "v1", [buildTar(files)], { Cmd: ["cat", "/hello"] });
+});
+after(async () => {
+  await service?.stop();
+  await registry?.stop();
+  const isMounted = () => readFileSync("/proc/mounts", "utf8").includes(directory);
+  await until("the guest's daemon has ended", () => !isMounted());
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const jobsOf = async (image: string) =>
+  (await client.jobs()).filter(({ source }) => source.startsWith(`${registry.host}/${image}`));
+
+/** Pushes the image under a name, and waits until it is converted. */
+async function converted(image: string) {
+  await pushImage(at("layout"), "v1", `${registry.host}/${image}`);
+  await until(`${image} is converted`, async () => (await jobsOf(image))[0]?.status === "done");
+  return (await jobsOf(image))[0]!;
+}
+
+async function runLazily(image: string): Promise<string> {
+  const env = { ...(await guestEnvironment()), EROFSIFY_STORE: at("lazy-store"), EROFSIFY_SERVE_IDLE: "1" };
+  const args = ["run", "--lazy", "--quiet", "--timeout", "100", `${registry.host}/${image}`];
+  const { status, stdout, stderr } = await erofsify(args, { env });
+  assert.equal(status, 0, stderr);
+  return stdout;
+}
+
+test("a pushed image becomes an index in its own place, and a guest starts from it before it has arrived", async () => {
+  const job = await converted("indexed/app:1");
+  const { manifest, digest } = (await getManifest(registry.host, "indexed/app", "1"))!;
+  assert.equal(job.targetDigest, digest);
+  assert.deepEqual(
+    manifest.manifests.map(({ digest }: { digest: string }) => digest === job.digest),
+    [true, false],
+  );
+  assert.equal(await runLazily("indexed/app:1"), "from a converted image\n");
+});
+
+test("a pushed image gets its converted form attached, and stays as it is", async () => {
+  const job = await converted("attached/app:1");
+  assert.equal((await getManifest(registry.host, "attached/app", "1"))?.digest, job.digest);
+  assert.equal(job.target, null);
+  const { status, stdout, stderr } = await erofsify([
+    ...["convert", "--json", "--store", at("pulled"), `${registry.host}/attached/app:1`],
+  ]);
+  assert.equal(status, 0, stderr);
+  const { how, manifestDigest } = JSON.parse(stdout).converted;
+  assert.deepEqual([how, manifestDigest], ["referrer", job.targetDigest]);
+  const page = await (await client.fetch(`/jobs/${job.id}`)).text();
+  assert.match(page, new RegExp(`attached to ${registry.host}/attached/app@${job.digest}`));
+});
+
+test("what the service has pushed itself starts nothing, and a push of the same again is answered by what is there", async () => {
+  await pushImage(at("layout"), "v1", `${registry.host}/attached/app:1`);
+  await until("it is answered", async () => (await jobsOf("attached/app"))[0]!.events > 1);
+  const all = await client.jobs();
+  assert.deepEqual(
+    all.map(({ source, status }) => [source.split("@")[0], status]),
+    [
+      [`${registry.host}/attached/app:1`, "done"],
+      [`${registry.host}/indexed/app:1`, "done"],
+    ],
+  );
+  // The same by somebody else's hand.
+  const { digest } = all[0]!;
+  await putAgain("indexed/app", "1", "copied");
+  await putAgain("attached/app", `sha256-${digest.slice(7)}`, `sha256-${digest.slice(7)}`);
+  for (const why of ["is converted already", "lists what is attached to an image"])
+    await until(why, async () => (await client.jobs("&status=ignored")).some(({ reason }) => reason === why), 20_000);
+});
+
+/** Pushes a manifest that is there under a tag, as another client would. */
+async function putAgain(repository: string, from: string, to: string): Promise<void> {
+  const type = "application/vnd.oci.image.index.v1+json";
+  const url = `http://${registry.host}/v2/${repository}/manifests`;
+  const body = await (await fetch(`${url}/${from}`, { headers: { accept: type } })).arrayBuffer();
+  const answer = await fetch(`${url}/${to}`, { method: "PUT", headers: { "content-type": type }, body });
+  assert.equal(answer.status, 201);
+}
