@@ -82,6 +82,7 @@ async function startAll(
     say(`round ${round}: converted in ${convertSeconds.at(-1)!.toFixed(1)} s`);
     for (const [at, workload] of inputs.workloads.entries())
       for (const mode of MODES) {
+        if (mode === "listed" && !workload.isListed) continue;
         const start = await startOne(inputs, link, join(work, mode), mode, workload, env, quiet);
         starts[at]![mode].push(start);
         say(

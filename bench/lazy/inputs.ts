@@ -57,7 +57,7 @@ export async function makeInputs(
   const all = workloads(image.reader).filter(({ id }) => wanted.includes(id));
   image.close();
   const listedBytes = new Map<WorkloadId, number>();
-  for (const { id, script } of all) {
+  for (const { id, script } of all.filter(({ isListed }) => isListed)) {
     say(`recording what is read: ${id}`);
     const list = join(work, `${id}.json`);
     const record = ["--lazy", "--quiet", "--memory", "2GiB", "--record", list];

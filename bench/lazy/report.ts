@@ -36,7 +36,7 @@ export function drawReport(results: Results): string {
       title: `${workload.name}, from the start of the command`,
       unit: "s",
       digits: 1,
-      bars: [converted, ...MODES_SHOWN.map(bar)],
+      bars: [converted, ...MODES_SHOWN.filter((mode) => workload.starts[mode].length > 0).map(bar)],
     };
   });
   return drawCharts(charts, "Guests of an image that is not here, over a slow line; shorter bars are better");
@@ -70,6 +70,7 @@ function timeRows(results: Results): Rows {
       workload.name,
       convertedSeconds(results, workload).toFixed(1),
       ...MODES_SHOWN.map((mode) => {
+        if (workload.starts[mode].length === 0) return "";
         const { median, min, max } = over(workload, mode, ({ doneMs }) => doneMs / 1000);
         const range = workload.starts[mode].length > 1 ? ` (${min.toFixed(1)} to ${max.toFixed(1)})` : "";
         return median.toFixed(1) + range;
@@ -80,8 +81,9 @@ function timeRows(results: Results): Rows {
 
 function fetchRows({ workloads, storedBytes }: Results): Rows {
   const seconds = (workload: WorkloadResult, mode: Mode) =>
-    (over(workload, mode, ({ firstMs }) => firstMs).median / 1000).toFixed(1);
+    workload.starts[mode].length === 0 ? "" : (over(workload, mode, ({ firstMs }) => firstMs).median / 1000).toFixed(1);
   const fetched = (workload: WorkloadResult, mode: Mode) => {
+    if (workload.starts[mode].length === 0) return "";
     const { median } = over(workload, mode, ({ fetchedBytes }) => fetchedBytes);
     return `${(median / MB).toFixed(1)} (${((median / storedBytes) * 100).toFixed(1)} %)`;
   };

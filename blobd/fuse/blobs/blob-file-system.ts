@@ -135,7 +135,7 @@ export class BlobFileSystem implements FileSystem {
     // Larger than our read-ahead: it comes from a mapping that asked for huge pages, as VMMs do for all memory of a guest.
     // Linux then reads 4 MiB for one page that was touched. Refused, it asks again for that page alone: so little is fetched,
     // and recorded.
-    if (bytes > READAHEAD_BYTES && (!isThere || order !== undefined)) return -EAGAIN;
+    if (bytes > READAHEAD_BYTES && (!isThere || order?.isRefused(offset))) return -EAGAIN;
     order?.note(offset, bytes);
     if (isThere) return this.#readNow(request, blob, offset, bytes);
     const reply = request.park();
