@@ -20,6 +20,11 @@ export interface ParkedReply {
   /** Replies with 0 and nothing behind the header, or with a negative error number. To be called once. */
   finish(status: number): void;
   /**
+   * Has the request handled once more, from its start, as if it had just come: what it waited for is there. Absent where the
+   * transport cannot. In place of `finish`.
+   */
+  again?(): void;
+  /**
    * Replies with data, as to a READ: `fill` writes at most `bytes` (MAX_WRITE_BYTES at most) to an address and returns how many
    * it wrote, or a negative error number. Absent where the transport cannot. In place of `finish`.
    */

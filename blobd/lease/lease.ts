@@ -36,6 +36,8 @@ export interface Lease {
   fetched(): Promise<FetchedCounts | undefined>;
   /** What has been read of them first, when the request had it recorded. @throws SourceError when the daemon has ended */
   trace(): Promise<PrefetchList>;
+  /** Resolves at the signal. @throws SourceError when the daemon ends before */
+  held(signal: AbortSignal): Promise<void>;
   end(): void;
 }
 
@@ -67,6 +69,7 @@ export async function leaseBlobs(
       blobs: answer,
       fetched: () => ask(socket, formatCountsRequest(), parseCounts).catch(() => undefined),
       trace: () => ask(socket, formatTraceRequest(), parseTrace),
+      held: (until) => hold(socket, until),
       end: () => {
         isHeld = false;
         socket.destroy();
@@ -79,6 +82,15 @@ export async function leaseBlobs(
   } finally {
     signal.removeEventListener("abort", abort);
   }
+}
+
+function hold(socket: Socket, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    socket.once("close", () => reject(new SourceError("ERR_IO", "blobd serve has ended")));
+    signal.addEventListener("abort", () => resolve(), { once: true });
+    if (signal.aborted) resolve();
+    socket.ref().resume();
+  });
 }
 
 async function ask<T>(socket: Socket, request: string, parse: (answer: Buffer) => T): Promise<T> {

@@ -43,6 +43,7 @@ export {
   type StoredFile,
   storedFileOf,
 } from "./records.ts";
+export { openServedPartial } from "./served-partial.ts";
 export { type SharedBlob, SharedBlobReader } from "./shared-blob.ts";
 export { type BlobOptions, type FoundImage, recordKey, Store, type StoreOptions } from "./store.ts";
 export { verityRootOf } from "./verity-file.ts";

@@ -40,6 +40,20 @@ export class SharedBlobReader {
     return true;
   }
 
+  /** Where the first chunk starts that is not there and overlaps a range; -1 when all is there. */
+  nextAbsent(offset: number, bytes: number): number {
+    const end = Math.min(this.#blob.size, offset + bytes);
+    if (offset >= end) return -1;
+    for (let chunk = this.#chunkAt(offset); chunk < this.#blob.chunks && this.#offsets[chunk]! < end; chunk++)
+      if (Atomics.load(this.#states, chunk) === 0) return this.#offsets[chunk]!;
+    return -1;
+  }
+
+  /** Where the chunk ends that holds a byte of the content. */
+  endOfChunk(offset: number): number {
+    return this.#offsets[this.#chunkAt(offset) + 1]!;
+  }
+
   /**
    * Reads what is there into native memory, waiting: past the page cache when address, length and position are multiples of a
    * page. Whoever is given the bytes caches them, and the host need not twice.

@@ -3,6 +3,7 @@
  * is loaded before the first call; a failed call is a SysError.
  */
 
+export { AsyncReads } from "./async-reads.ts";
 export { type BlockDigests, blockDigests } from "./block-digests.ts";
 export { type CheckedFile, mountChecked } from "./checked-mount.ts";
 export { realtimeNanos } from "./clock.ts";

@@ -275,6 +275,23 @@ Examples
 registerOptimize(program, jsonOption, storeOption);
 
 program
+  .command("lease")
+  .description("hold a pushed image as a folder, as -o writes it, whose blobs are fetched as they are read")
+  .argument("<image-ref>", "REFERENCE of a pushed image")
+  .argument("<folder>", "where image.erofs and blobs are links until the command is interrupted")
+  .option("--platform <os/arch>", "which image of a multi-platform one")
+  .option("--plain-http", "talk HTTP without TLS to the registry (automatic for localhost)")
+  .addOption(storeOption())
+  .addHelpText(
+    "after",
+    `
+Examples
+  erofsify lease registry.lan/alpine:erofs /run/alpine &
+  blobd virtiofs --socket-path /run/image.sock --image /run/alpine --tag image     its files in a guest, before they are here`,
+  )
+  .action(async (ref, folder, options) => (await import("./commands/lease.ts")).run(ref, folder, options));
+
+program
   .command("prune")
   .description("remove what no image of the store needs, and the least recently used images over a limit")
   .option("--max-size <size>", "remove images, least recently used first, until the store is no larger, such as 50GiB")

@@ -1,9 +1,4 @@
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { run } from "../testkit/index.ts";
-
-// In the source tree: this file is dist/builder/guestkit/fsload.js when it runs.
-const SOURCE = fileURLToPath(new URL("../../../builder/guestkit/programs/fsload.c", import.meta.url));
+import { compileProgram } from "./programs.ts";
 
 /** What `fsload` found. */
 export interface FsloadResult {
@@ -12,16 +7,9 @@ export interface FsloadResult {
   readonly seconds: number;
 }
 
-/**
- * Compiles fsload.c into `folder`: a static program that gives a file system one kind of work, in a guest or on the host. gcc
- * alone is enough, it needs no libc.
- * @returns the program's path
- */
-export async function compileFsload(folder: string): Promise<string> {
-  const path = join(folder, "fsload");
-  const freestanding = ["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"];
-  await run("gcc", ["-O2", ...freestanding, "-o", path, SOURCE]);
-  return path;
+/** Compiles fsload.c: it gives a file system one kind of work, in a guest or on the host. @returns the program's path */
+export function compileFsload(folder: string): Promise<string> {
+  return compileProgram("fsload", folder);
 }
 
 /** @param line what it printed: operations, bytes, nanoseconds */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -13,7 +13,7 @@ import {
   startServer,
   tempDir,
 } from "../testkit/index.ts";
-import { imageOfEntries, ShellGuest, VIRTIO_FS } from "./index.ts";
+import { compileProgram, imageOfEntries, LOOP, ShellGuest, VIRTIO_FS } from "./index.ts";
 
 // An image in a guest that has no EROFS of it: its tree with DAX and without, and its files.
 
@@ -39,8 +39,10 @@ const APPLETS = [
   "cmp",
   "mkdir",
   "poweroff",
+  "losetup",
+  "timeout",
 ];
-const FOLDERS = ["dev/", "proc/", "sys/", "tmp/", "dax/", "plain/", "files/", "loop/", "direct/"];
+const FOLDERS = ["dev/", "proc/", "sys/", "tmp/", "dax/", "plain/", "files/", "mapped/", "loop/", "direct/"];
 const LARGE_BYTES = 24 << 20;
 const MIB = 1 << 20;
 
@@ -75,7 +77,15 @@ function makeTar(path: string): void {
 test("an image in a guest: with DAX and without, and as files, in one boot", async (t) => {
   const work = tempDir(t);
   const at = (name: string) => join(work, name);
-  const root = await imageOfEntries([...FOLDERS.map((name) => ({ name, type: "5" })), ...busyboxLayer(APPLETS)], work);
+  const mountfs = readFileSync(await compileProgram("mountfs", work));
+  const root = await imageOfEntries(
+    [
+      ...FOLDERS.map((name) => ({ name, type: "5" })),
+      ...busyboxLayer(APPLETS),
+      { name: "bin/mountfs", mode: 0o755, content: mountfs },
+    ],
+    work,
+  );
   makeTar(at("image.tar"));
   const out = at("out");
   const converted = await erofsify([
@@ -111,6 +121,7 @@ test("an image in a guest: with DAX and without, and as files, in one boot", asy
     ...any("dax", await serve("dax", "--image", out, ...trusted)),
     ...own("plain", await serve("plain", "--image", out)),
     ...own("files", await serve("files", "--blobs", out)),
+    ...any("mapped", await serve("mapped", "--blobs", out, ...trusted)),
   ];
   const env = { ...process.env, ...(await guestEnvironment()) };
   const guest = await ShellGuest.boot({
@@ -118,7 +129,7 @@ test("an image in a guest: with DAX and without, and as files, in one boot", asy
     memoryBytes: 512 * MIB,
     cpus: 2,
     devices,
-    needs: [VIRTIO_FS],
+    needs: [VIRTIO_FS, LOOP],
     timeoutMs: 250_000,
     env,
   });
@@ -153,7 +164,28 @@ test("an image in a guest: with DAX and without, and as files, in one boot", asy
   );
   assert.match(await guest.shell("touch /dax/new 2>&1 || true"), /Read-only file system/);
 
-  // Its files.
+  // Its files, which the guest mounts itself: as they are where nothing is mapped; as loop devices in both ways.
+  await guest.shell(
+    "mount -t virtiofs -o ro,dax=always mapped /mapped; mount -t devtmpfs devtmpfs /dev 2>/dev/null; true",
+  );
   const files = (await guest.shell("ls /files")).trim().split("\n");
-  assert.ok(files.length >= 2 && files.includes("image.erofs"));
+  assert.deepEqual((await guest.shell("ls /mapped")).trim().split("\n"), files);
+  const blobs = files.filter((name) => name !== "image.erofs");
+  assert.equal(blobs.length, 1);
+  const mount = "timeout 60 mountfs erofs";
+  await guest.shell(`${mount} /files/image.erofs /direct device=/files/${blobs[0]}`);
+  assert.equal(await sums("/direct"), byDax);
+  await guest.shell("umount /direct");
+  for (const folder of ["/files", "/mapped"]) {
+    const pairs = ["image.erofs", blobs[0]].map((name, i) => `timeout 60 losetup -r /dev/loop${i} ${folder}/${name}`);
+    await guest.shell(`${pairs.join(" && ")} && ${mount} /dev/loop0 /loop device=/dev/loop1`);
+    assert.equal(await sums("/loop"), byDax, folder);
+    await guest.shell("umount /loop && losetup -d /dev/loop0 && losetup -d /dev/loop1");
+    await guest.dropCaches();
+  }
+  // Linux reads such a file through its page cache only, and one that is mapped has none.
+  assert.match(
+    await guest.shell(`${mount} /mapped/image.erofs /direct device=/mapped/${blobs[0]} 2>&1 || true`),
+    /error 15/, // ENOTBLK
+  );
 });

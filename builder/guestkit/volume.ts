@@ -7,6 +7,9 @@ import type { Requirement } from "../vm/index.ts";
 /** What a guest's kernel needs for volumes. */
 export const VIRTIO_FS: Requirement = { option: "VIRTIO_FS", module: "virtiofs", why: "a volume" };
 
+/** What loop devices need. */
+export const LOOP: Requirement = { option: "BLK_DEV_LOOP", module: "loop", why: "files as block devices" };
+
 /** A folder of the host, served to one guest. */
 export interface Volume {
   readonly socketPath: string;

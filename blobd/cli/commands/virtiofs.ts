@@ -135,10 +135,12 @@ async function exportBy(
     options.blobFolder,
   );
   const trust = { ...mapping, daxTrusted: daxReadOnlyTrusted ?? false };
+  // Among several mounts nobody can wait for data: there blobs on demand are read through the mount that shows them.
+  const lazyStore = options.mount.length === 0 && { lazyStore: options.store ?? defaultStoreRoot() };
   return {
     config:
       kind === "image"
-        ? { kind, metaPath, devicePaths, ...trust }
+        ? { kind, metaPath, devicePaths, ...trust, ...lazyStore }
         : { kind, files: blobEntries(metaPath, devicePaths), ...trust },
     close,
   };

@@ -5,6 +5,8 @@ export interface ImageConfig {
   readonly metaPath: string;
   /** Its blobs, in the order of its device table; none for a flat image. */
   readonly devicePaths: readonly string[];
+  /** The store of which `blobd serve` shows devices that are not there as a whole: what is read of them comes first. */
+  readonly lazyStore?: string;
   /** Which files the guest is told to map: none, those of `daxThresholdBytes` and more, or all. `never` by default. */
   readonly dax?: "never" | "inode" | "always";
   readonly daxThresholdBytes?: number;

@@ -21,9 +21,11 @@ export function read(volume: ImageVolume, request: FuseRequest): number {
     if (inode.type !== S_IFREG) return inode.type === S_IFDIR ? -EISDIR : -EINVAL;
     const bytes = Math.min(wanted, request.room.bytes, Math.max(0, inode.size - offset));
     const status = readRange(volume, inode, offset, bytes, request.room);
+    if (status === ABSENT) return volume.absent!.park(request);
     if (status === 0) request.roomBytes = bytes;
     return status;
   } catch (error) {
+    volume.absent?.forget();
     return statusOfImage(error);
   }
 }
@@ -41,13 +43,21 @@ export function readMapped(
     if (inode.type !== S_IFREG) return -EINVAL;
     const inFile = Math.min(bytes, Math.max(0, inode.size - offset));
     const status = readTo(volume, inode, offset, address, inFile);
+    // It was mapped, so it was there.
+    if (status === ABSENT) {
+      volume.absent!.forget();
+      return -EIO;
+    }
     return status < 0 || inFile === bytes ? status : readZeros(volume, address + inFile, bytes - inFile);
   } catch (error) {
     return statusOfImage(error);
   }
 }
 
-/** Reads a part of a file that it has into memory. */
+/** Answer of what reads: some of it is not there, and is wanted now (AbsentData). No error number. */
+export const ABSENT = -10_000;
+
+/** Reads a part of a file that it has into memory: ABSENT when that is not there. */
 export function readTo(volume: ImageVolume, inode: ErofsInode, offset: number, address: number, bytes: number): number {
   const { target } = volume;
   target.clear();
@@ -63,10 +73,11 @@ function readZeros({ shared, target }: ImageVolume, address: number, bytes: numb
 
 /**
  * Reads `bytes` bytes that the file has, piece by piece as they lie.
- * @returns 0 or a negative error number: a blob that is shorter than the image says is EIO, not zeros
+ * @returns 0, ABSENT, or a negative error number: a blob that is shorter than the image says is EIO, not zeros
  */
 function readRange(volume: ImageVolume, inode: ErofsInode, offset: number, bytes: number, room: IoVector): number {
-  const { shared, run, part } = volume;
+  const { shared, run, part, absent } = volume;
+  let isAbsent = false;
   for (let done = 0; done < bytes; ) {
     const at = offset + done;
     const block = Math.floor(at / BLOCK_SIZE);
@@ -88,6 +99,12 @@ function readRange(volume: ImageVolume, inode: ErofsInode, offset: number, bytes
       fd = shared.fds[isFlat ? 0 : slot]!;
       const start = isFlat && slot > 0 ? volume.reader.devices[slot - 1]!.mappedBlkAddr : 0;
       from = (start + run.blkAddr) * BLOCK_SIZE + within;
+      if (absent !== undefined && !absent.isThere(isFlat ? 0 : slot, from, length)) isAbsent = true;
+    }
+    // What else is not there is found out at once, and comes together.
+    if (isAbsent) {
+      done += length;
+      continue;
     }
     if (done === 0 && length === bytes) {
       room.truncate(bytes);
@@ -98,7 +115,7 @@ function readRange(volume: ImageVolume, inode: ErofsInode, offset: number, bytes
     if (status < 0) return status;
     done += length;
   }
-  return 0;
+  return isAbsent ? ABSENT : 0;
 }
 
 /** Fills all of `room` from a file. */

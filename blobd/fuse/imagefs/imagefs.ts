@@ -47,6 +47,10 @@ export function openImage(config: ImageConfig, shared: ImageShared, window?: Dax
     setupMapping: (request) => setupMapping(volume, request),
     removeMapping: (request: FuseRequest) =>
       volume.window === undefined ? -ENODEV : removeMappings(request, volume.window),
+    ...(volume.absent && {
+      resume: () => volume.absent!.resume(),
+      interrupt: (unique: bigint) => volume.absent!.interrupt(unique),
+    }),
     readMapped: (nodeId, offset, address, bytes) => readMapped(volume, nodeId, offset, address, bytes),
   };
 }

@@ -5,7 +5,7 @@ import { mapShared, memfd, PAGE_SIZE, unmapShared } from "../../sys/index.ts";
 import { decodeSetup, type RangeRequest } from "../dax-requests.ts";
 import { RANGE_BYTES } from "../dax-window.ts";
 import type { FuseRequest } from "../request.ts";
-import { readTo } from "./data.ts";
+import { ABSENT, readTo } from "./data.ts";
 import { EINVAL, ENODEV } from "./linux.ts";
 import { type ImageVolume, statusOfImage } from "./volume.ts";
 
@@ -25,9 +25,11 @@ export function setupMapping(volume: ImageVolume, request: FuseRequest): number 
     const inode = volume.load(request.nodeId);
     if (inode.type !== S_IFREG) return -EINVAL;
     const bytes = Math.max(0, Math.min(RANGE_BYTES, inode.size - fileOffset));
-    if (collect(volume, inode, fileOffset, bytes))
-      return window.mapPieces(request.nodeId, pieces, fileOffset, windowOffset);
+    const isInPieces = collect(volume, inode, fileOffset, bytes);
+    if (volume.absent?.isWanted) return volume.absent.park(request);
+    if (isInPieces) return window.mapPieces(request.nodeId, pieces, fileOffset, windowOffset);
     const fd = copyRange(volume, inode, fileOffset, bytes);
+    if (fd === ABSENT) return volume.absent!.park(request);
     if (fd < 0) return fd;
     pieces.clear();
     pieces.add(fd, 0, Math.ceil(bytes / PAGE_SIZE));
@@ -35,13 +37,14 @@ export function setupMapping(volume: ImageVolume, request: FuseRequest): number 
     closeSync(fd);
     return status;
   } catch (error) {
+    volume.absent?.forget();
     return statusOfImage(error);
   }
 }
 
 /** Collects a range's pieces. @returns false when it has to be copied */
 function collect(volume: ImageVolume, inode: ErofsInode, fileOffset: number, bytes: number): boolean {
-  const { shared, run, pieces, reader } = volume;
+  const { shared, run, pieces, reader, absent } = volume;
   pieces.clear();
   const first = fileOffset / BLOCK_SIZE;
   const blocks = Math.ceil(bytes / BLOCK_SIZE);
@@ -55,13 +58,14 @@ function collect(volume: ImageVolume, inode: ErofsInode, fileOffset: number, byt
       fd = shared.mapFds[isFlat ? 0 : run.device]!;
       const start = isFlat && run.device > 0 ? reader.devices[run.device - 1]!.mappedBlkAddr : 0;
       offset = (start + run.blkAddr) * BLOCK_SIZE;
+      absent?.isThere(isFlat ? 0 : run.device, offset, run.blocks * BLOCK_SIZE);
     }
     if (!pieces.add(fd, offset, run.blocks)) return false;
   }
   return true;
 }
 
-/** @returns a file in memory that holds the range, or a negative error number */
+/** @returns a file in memory that holds the range, ABSENT, or a negative error number */
 function copyRange(volume: ImageVolume, inode: ErofsInode, fileOffset: number, bytes: number): number {
   const length = Math.ceil(bytes / PAGE_SIZE) * PAGE_SIZE;
   const fd = memfd("blobd-range", length);

@@ -4,6 +4,7 @@ import { type ErofsReader, openErofs } from "../../../formats/erofs/index.ts";
 import { allocAligned, mapShared, memfd, preadAt, SysError, unmapShared, viewMemory } from "../../sys/index.ts";
 import { RANGE_BYTES } from "../dax-window.ts";
 import { daxFrom, type ImageConfig } from "./config.ts";
+import { closeLazyDevice, type LazyDevice, openDeviceFile } from "./lazy-devices.ts";
 
 /** What the threads that serve an image share, as a plain description: descriptors and addresses of the process. */
 export interface ImageShared {
@@ -11,6 +12,8 @@ export interface ImageShared {
   readonly fds: readonly number[];
   /** The same for mapping: they can write, as the VMM wants. Empty when nothing is mapped. */
   readonly mapFds: readonly number[];
+  /** By the same places: what is not there as a whole. */
+  readonly lazy: readonly (LazyDevice | null)[];
   /** Size of the image's own file, in bytes. */
   readonly metaBytes: number;
   /** Where it is mapped; 0 when it is too large for that. */
@@ -33,6 +36,7 @@ const MAX_MAPPED_BYTES = 0xffff_f000;
 export function createImageShared(config: ImageConfig): ImageShared {
   const maps = daxFrom(config) !== null;
   const opened: number[] = [];
+  const lazy: LazyDevice[] = [];
   const open = (path: string, flags: number) => {
     const fd = openSync(path, flags);
     opened.push(fd);
@@ -41,11 +45,14 @@ export function createImageShared(config: ImageConfig): ImageShared {
   try {
     if (config.devicePaths.length > MAX_DEVICES)
       throw new FormatError("ERR_UNSUPPORTED", "device table", 0, `found ${config.devicePaths.length} devices`);
-    const paths = [config.metaPath, ...config.devicePaths];
+    const devices = config.devicePaths.map((path) => openDeviceFile(path, config.lazyStore));
+    lazy.push(...devices.flatMap((device) => device.lazy ?? []));
+    const paths = [config.metaPath, ...devices.map(({ path }) => path)];
     const fds = paths.map((path) => open(path, constants.O_RDONLY));
     const { size } = fstatSync(fds[0]!);
     const shared: ImageShared = {
       fds,
+      lazy: [null, ...devices.map((device) => device.lazy)],
       mapFds: maps ? paths.map((path) => open(path, constants.O_RDWR)) : [],
       metaBytes: size,
       metaAddress: size > 0 && size <= MAX_MAPPED_BYTES ? mapShared(fds[0]!, 0, size, false) : 0,
@@ -57,17 +64,21 @@ export function createImageShared(config: ImageConfig): ImageShared {
     } catch (error) {
       closeImageShared(shared);
       opened.length = 0;
+      lazy.length = 0;
       throw error;
     }
     return shared;
   } catch (error) {
     for (const fd of opened) closeSync(fd);
+    for (const device of lazy) closeLazyDevice(device);
     throw error;
   }
 }
 
 /** Gives it back, when no thread uses it any more. */
-export function closeImageShared({ fds, mapFds, metaAddress, metaBytes, zeroFd, zeroRangeFd }: ImageShared): void {
+export function closeImageShared(shared: ImageShared): void {
+  const { fds, lazy, mapFds, metaAddress, metaBytes, zeroFd, zeroRangeFd } = shared;
+  for (const device of lazy) if (device !== null) closeLazyDevice(device);
   for (const fd of [...fds, ...mapFds, zeroFd]) closeSync(fd);
   if (zeroRangeFd >= 0) closeSync(zeroRangeFd);
   if (metaAddress !== 0) unmapShared(metaAddress, metaBytes);

@@ -13,6 +13,7 @@ import type { DaxWindow } from "../dax-window.ts";
 import { DirentWriter } from "../dirents.ts";
 import { IoVector } from "../io-vector.ts";
 import { MappingPieces } from "../mapping-pieces.ts";
+import { AbsentData } from "./absent-data.ts";
 import { daxFrom, type ImageConfig } from "./config.ts";
 import { EOPNOTSUPP, EUCLEAN } from "./linux.ts";
 import { type ImageShared, openShared } from "./shared.ts";
@@ -33,6 +34,8 @@ export class ImageVolume {
   readonly dirents = new DirentWriter();
   readonly dirBlock = new RawDirBlock();
   readonly xattrs: RawXattrs;
+  /** Where some of the data may not be there yet. */
+  readonly absent: AbsentData | undefined;
   readonly run = new BlockRun();
   readonly pieces = new MappingPieces();
   /** Part of a request's room. */
@@ -50,6 +53,7 @@ export class ImageVolume {
     this.daxFromBytes = this.window === undefined ? Number.POSITIVE_INFINITY : from!;
     this.reader = openShared(shared, false);
     this.xattrs = new RawXattrs(this.reader.image);
+    this.absent = shared.lazy.some((device) => device !== null) ? new AbsentData(shared.lazy) : undefined;
   }
 
   /** Decodes a node's inode into `inode`. @throws FormatError */

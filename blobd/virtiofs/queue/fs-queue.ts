@@ -20,6 +20,8 @@ import type { ReadOnlyMemory } from "./read-only-memory.ts";
 import { Transport } from "./transport.ts";
 
 const EINTR = 4;
+/** How long a request waits that was put back, in ms. */
+const PUT_BACK_MS = 1;
 
 export interface FsQueueOptions {
   readonly worker: QueueWorker;
@@ -45,6 +47,8 @@ export class FsQueue implements QueueHandler {
   readonly #mapper: NotingMapper;
   /** Requests whose reply is owed, by the heads of their chains. */
   readonly #parked = new Map<number, Parked>();
+  /** Heads of parked requests that were to be handled again while some queue was being stopped: later. */
+  readonly #putBack: number[] = [];
   #head = 0;
 
   constructor(options: FsQueueOptions) {
@@ -77,10 +81,13 @@ export class FsQueue implements QueueHandler {
   }
 
   idle(): number {
-    return this.#server.resume();
+    for (const head of this.#putBack.splice(0)) this.#handleAgain(head);
+    const ms = this.#server.resume();
+    return this.#putBack.length > 0 ? PUT_BACK_MS : ms;
   }
 
   stopped(): void {
+    this.#putBack.length = 0;
     // They come again, if at all, from the ring: whoever waits for them now is told that nobody asks any more.
     const owed = [...this.#parked.values()];
     this.#parked.clear();
@@ -103,14 +110,26 @@ export class FsQueue implements QueueHandler {
   #park(): ParkedReply {
     const head = this.#head;
     const { request } = this.#transport;
-    const parked = new Parked(request.in, (status) => {
-      // Not when it was given up by `stopped`: then somebody else may have the head.
-      if (this.#parked.get(head) !== parked) return;
-      this.#parked.delete(head);
-      this.#worker.complete(head, this.#transport.replyLate(this.#worker.reopen(head), parked.uniqueBytes, status));
-    });
+    // Not when it was given up by `stopped`: then somebody else may have the head.
+    const isOwed = () => this.#parked.get(head) === parked && this.#parked.delete(head);
+    const parked = new Parked(
+      request.in,
+      (status) => {
+        if (!isOwed()) return;
+        this.#worker.complete(head, this.#transport.replyLate(this.#worker.reopen(head), parked.uniqueBytes, status));
+      },
+      () => {
+        if (isOwed()) this.#handleAgain(head);
+      },
+    );
     this.#parked.set(head, parked);
     return parked;
+  }
+
+  #handleAgain(head: number): void {
+    const result = this.handle(this.#worker.reopen(head));
+    if (result >= 0) this.#worker.complete(head, result);
+    else if (result === PUT_BACK) this.#putBack.push(head);
   }
 }
 
@@ -119,11 +138,13 @@ class Parked implements ParkedReply {
   /** Its `unique` once more, as bytes. */
   readonly uniqueBytes = new DataView(new ArrayBuffer(8));
   readonly finish: (status: number) => void;
+  readonly again: () => void;
 
-  constructor(header: DataView, finish: (status: number) => void) {
+  constructor(header: DataView, finish: (status: number) => void, again: () => void) {
     this.unique = header.getBigUint64(InHeader.at.unique, true);
     this.uniqueBytes.setBigUint64(0, this.unique, true);
     this.finish = finish;
+    this.again = again;
   }
 }
 

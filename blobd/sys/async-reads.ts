@@ -1,0 +1,98 @@
+import { struct } from "../../formats/bytes/index.ts";
+import { SysError } from "./errno.ts";
+import { koffi, loadLibrary, type Native } from "./koffi.ts";
+import { allocAligned, type NativeBuffer } from "./memory.ts";
+
+/** `struct iocb` as it is on machines of little endian. Linux include/uapi/linux/aio_abi.h. */
+const Iocb = struct("iocb", 64, {
+  data: "u53",
+  key: "u32",
+  rwFlags: "u32",
+  opcode: "u16",
+  reqprio: "u16",
+  fildes: "u32",
+  buf: "u53",
+  nbytes: "u53",
+  offset: "u53",
+  reserved2: "u64",
+  flags: "u32",
+  resfd: "u32",
+});
+const IOCB_CMD_PREAD = 0;
+/** `struct io_event`: data u64, obj u64, res s64, res2 s64. */
+const EVENT_BYTES = 32;
+const EVENT_RES = 16;
+
+/** All go through syscall(2), whose first argument is the call's number: glibc has no functions for them. */
+const SIGNATURES = {
+  setup: ["long", "long", "u32", "address"],
+  submit: ["long", "long", "address", "long", "address"],
+  getevents: ["long", "long", "address", "long", "long", "address", "address"],
+} as const;
+const SYMBOLS = { setup: "syscall", submit: "syscall", getevents: "syscall" };
+const isX64 = process.arch === "x64";
+const SYS_SETUP = isX64 ? 206 : 0;
+const SYS_SUBMIT = isX64 ? 209 : 2;
+const SYS_GETEVENTS = isX64 ? 208 : 4;
+
+let calls: Native<typeof SIGNATURES> | null = null;
+
+/**
+ * Reads that wait in the kernel while this thread goes on (Linux AIO, io_submit(2)): of descriptors opened with O_DIRECT, on
+ * file systems that can, others make `submit` wait. It lives as long as its thread.
+ */
+export class AsyncReads {
+  readonly #calls: Native<typeof SIGNATURES>;
+  readonly #context: number;
+  readonly #iocb: NativeBuffer;
+  readonly #events: NativeBuffer;
+  readonly #depth: number;
+  #underWay = 0;
+
+  /** @param depth reads under way at most @throws SysError */
+  constructor(depth: number) {
+    calls ??= loadLibrary("libc.so.6", SIGNATURES, SYMBOLS);
+    this.#calls = calls;
+    this.#depth = depth;
+    this.#events = allocAligned(depth * EVENT_BYTES);
+    // The control block, the pointer to it that io_submit takes, and for io_getevents a time of nothing.
+    this.#iocb = allocAligned(Iocb.size + 8 + 16);
+    this.#iocb.bytes.fill(0);
+    const context = allocAligned(8);
+    context.bytes.fill(0);
+    if (this.#calls.setup(SYS_SETUP, depth, context.address) < 0)
+      throw new SysError("io_setup", `errno ${koffi().errno()}`, koffi().errno());
+    this.#context = Number(context.bytes.readBigUInt64LE(0));
+    this.#iocb.bytes.writeBigUInt64LE(BigInt(this.#iocb.address), Iocb.size);
+  }
+
+  /** @param id comes back from `reap` @returns 0, or a negative error number: -EAGAIN when there is no room */
+  submit(id: number, fd: number, address: number, bytes: number, position: number): number {
+    if (this.#underWay === this.#depth) return -EAGAIN;
+    const iocb = Iocb.view(this.#iocb.bytes);
+    iocb.data = id;
+    iocb.opcode = IOCB_CMD_PREAD;
+    iocb.fildes = fd;
+    iocb.buf = address;
+    iocb.nbytes = bytes;
+    iocb.offset = position;
+    if (this.#calls.submit(SYS_SUBMIT, this.#context, 1, this.#iocb.address + Iocb.size) < 0) return -koffi().errno();
+    this.#underWay++;
+    return 0;
+  }
+
+  /** Tells of each read that is done: bytes, or a negative error number. Does not wait. */
+  reap(done: (id: number, result: number) => void): void {
+    if (this.#underWay === 0) return;
+    const { address, bytes } = this.#events;
+    const now = this.#iocb.address + Iocb.size + 8;
+    const count = this.#calls.getevents(SYS_GETEVENTS, this.#context, 0, this.#depth, address, now);
+    this.#underWay -= Math.max(0, count);
+    for (let event = 0; event < count; event++) {
+      const at = event * EVENT_BYTES;
+      done(Number(bytes.readBigUInt64LE(at)), Number(bytes.readBigInt64LE(at + EVENT_RES)));
+    }
+  }
+}
+
+const EAGAIN = 11;

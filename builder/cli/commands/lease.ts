@@ -1,0 +1,43 @@
+import { rmSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { defaultStoreRoot } from "../../../blobd/store/index.ts";
+import { makeFolders } from "../../../blobd/sys/index.ts";
+import { openLazy } from "../../lazy/index.ts";
+import { EXPORT_META } from "../../open/index.ts";
+import { warn } from "../exit.ts";
+import { onInterrupt } from "../interrupt.ts";
+import { type SourceCommandOptions, sourceOf } from "./source.ts";
+
+/** Holds a pushed image as a folder, as `erofsify -o` writes it, whose blobs come as they are read; until it is interrupted. */
+export async function run(
+  ref: string,
+  folder: string,
+  options: SourceCommandOptions & { readonly store?: string },
+): Promise<void> {
+  const interrupt = onInterrupt();
+  const links: string[] = [];
+  try {
+    const storeRoot = options.store ?? defaultStoreRoot();
+    const { image, lease } = await openLazy(sourceOf(ref, options), {
+      storeRoot,
+      signal: interrupt.signal,
+      onWarning: warn,
+    });
+    const { blobs } = image.stored!.record;
+    image.close();
+    const blobFolder = join(folder, "blobs", "sha256");
+    makeFolders(blobFolder);
+    const link = (target: string, path: string) => {
+      rmSync(path, { force: true });
+      symlinkSync(target, path);
+      links.push(path);
+    };
+    for (const [at, { digestHex }] of blobs.entries()) link(image.devicePaths[at]!, join(blobFolder, digestHex));
+    link(image.metaPath, join(folder, EXPORT_META));
+    process.stdout.write(`${folder}: ${ref}, until this command is interrupted\n`);
+    await lease.held(interrupt.signal);
+  } finally {
+    for (const path of links) rmSync(path, { force: true });
+    interrupt.dispose();
+  }
+}
