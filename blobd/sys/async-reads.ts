@@ -5,18 +5,18 @@ import { allocAligned, type NativeBuffer } from "./memory.ts";
 
 /** `struct iocb` as it is on machines of little endian. Linux include/uapi/linux/aio_abi.h. */
 const Iocb = struct("iocb", 64, {
-  data: "u53",
-  key: "u32",
-  rwFlags: "u32",
-  opcode: "u16",
-  reqprio: "u16",
-  fildes: "u32",
-  buf: "u53",
-  nbytes: "u53",
-  offset: "u53",
-  reserved2: "u64",
-  flags: "u32",
-  resfd: "u32",
+  aioData: "u53",
+  aioKey: "u32",
+  aioRwFlags: "u32",
+  aioLioOpcode: "u16",
+  aioReqprio: "u16",
+  aioFildes: "u32",
+  aioBuf: "u53",
+  aioNbytes: "u53",
+  aioOffset: "u53",
+  aioReserved2: "u64",
+  aioFlags: "u32",
+  aioResfd: "u32",
 });
 const IOCB_CMD_PREAD = 0;
 /** `struct io_event`: data u64, obj u64, res s64, res2 s64. */
@@ -70,12 +70,12 @@ export class AsyncReads {
   submit(id: number, fd: number, address: number, bytes: number, position: number): number {
     if (this.#underWay === this.#depth) return -EAGAIN;
     const iocb = Iocb.view(this.#iocb.bytes);
-    iocb.data = id;
-    iocb.opcode = IOCB_CMD_PREAD;
-    iocb.fildes = fd;
-    iocb.buf = address;
-    iocb.nbytes = bytes;
-    iocb.offset = position;
+    iocb.aioData = id;
+    iocb.aioLioOpcode = IOCB_CMD_PREAD;
+    iocb.aioFildes = fd;
+    iocb.aioBuf = address;
+    iocb.aioNbytes = bytes;
+    iocb.aioOffset = position;
     if (this.#calls.submit(SYS_SUBMIT, this.#context, 1, this.#iocb.address + Iocb.size) < 0) return -koffi().errno();
     this.#underWay++;
     return 0;
