@@ -46,6 +46,7 @@ export class MemoryFileSystem implements FileSystem {
   /** How often the mount ended. */
   destroyed = 0;
   readonly parked = new Map<bigint, ParkedReply>();
+  isAwake = false;
   flags = 0;
   flags2 = 0;
   validity: Validity = { seconds: 0, nanos: 0 };
@@ -109,13 +110,20 @@ export class MemoryFileSystem implements FileSystem {
   open(request: FuseRequest): number {
     const node = this.nodes.get(request.nodeId);
     if (node === undefined) return -ENOENT;
-    if (node !== this.nodes.get(1)?.children?.get("wait")) return replyOpen(request, 0, this.openFlags);
+    if (this.isAwake || node !== this.nodes.get(1)?.children?.get("wait")) return replyOpen(request, 0, this.openFlags);
     const reply = request.park();
     this.parked.set(reply.unique, reply);
     return PARKED;
   }
   interrupt(unique: bigint): void {
     this.#finish(unique, -EINTR);
+  }
+  /** Nobody parks any more: what is parked is handled again. */
+  wakeAgain(): void {
+    this.isAwake = true;
+    const replies = [...this.parked.values()];
+    this.parked.clear();
+    for (const reply of replies) reply.again!();
   }
   /** Answers all that is parked. */
   wake(status: number): void {

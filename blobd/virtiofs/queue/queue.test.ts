@@ -135,6 +135,40 @@ test("a parked request is answered when its time has come", () => {
   assert.equal(queue.read(OUT_ARGS)!.unique, message.readBigUInt64LE(8));
 });
 
+test("a parked request is handled again, from its start, when what it waits for is there", () => {
+  const { queue, fileSystem } = started();
+  const nodeId = makeFile(queue, "wait");
+  const message = queue.message(Opcode.OPEN, { nodeId, args: fill(fuse.OpenIn, {}) });
+  queue.lay(message, 100);
+  queue.chain.head = 9;
+  assert.equal(queue.handler.handle(queue.chain), PARKED);
+  const [reply] = fileSystem.parked.values();
+  fileSystem.wakeAgain();
+  assert.deepEqual(queue.completed, [[9, OUT_ARGS + fuse.OpenOut.size]]);
+  const answer = queue.read(OUT_ARGS + fuse.OpenOut.size)!;
+  assert.deepEqual([answer.error, answer.unique], [0, message.readBigUInt64LE(8)]);
+  reply!.again!();
+  reply!.finish(-5);
+  assert.equal(queue.completed.length, 1, "it is answered once");
+});
+
+test("one that is put back when it is handled again, because some queue is being stopped, gets its turn later", () => {
+  const { queue, fileSystem } = started();
+  const nodeId = makeFile(queue, "wait");
+  queue.lay(queue.message(Opcode.OPEN, { nodeId, args: fill(fuse.OpenIn, {}) }), 100);
+  assert.equal(queue.handler.handle(queue.chain), PARKED);
+  queue.places = [PLACE.FOREIGN];
+  queue.lay(queue.message(Opcode.OPEN, { nodeId, args: fill(fuse.OpenIn, {}) }), 100);
+  queue.mapperStatus = -4;
+  fileSystem.wakeAgain();
+  assert.deepEqual(queue.completed, []);
+  assert.ok(queue.handler.idle!() >= 0);
+  assert.deepEqual(queue.completed, []);
+  queue.mapperStatus = null;
+  queue.handler.idle!();
+  assert.equal(queue.completed.length, 1);
+});
+
 test("a parked request is forgotten when its queue stops, and answered when it has come again", () => {
   const { queue, fileSystem } = started();
   const nodeId = makeFile(queue, "wait");
