@@ -37,7 +37,8 @@ export function workloads(image: ErofsReader): Workload[] {
       isListed: true,
     },
     { id: "one", name: "1 % of the content read, here and there", script: `cat ${files} >/dev/null`, isListed: true },
-    { id: "all", name: "all files read", script: "find / -xdev -type f -exec cat {} + >/dev/null", isListed: false },
+    // The blobs, as the devices that they are: all of their bytes, and none of the time that 43,000 names take.
+    { id: "all", name: "all of it read, in sequence", script: "cat /dev/pmem[1-9] >/dev/null", isListed: false },
   ];
 }
 
