@@ -216,6 +216,12 @@ test("--verity: layers end with hash trees that veritysetup accepts, by what the
     writeFileSync(path, content);
     await run("veritysetup", ["verify", path, path, verity.rootHex, `--hash-offset=${verity.dataBlocks * 4096}`]);
   }
+  const inspected = await erofsify(["inspect", "--json", "--store", at("store-verity"), `oci:${at("layout")}:v1`]);
+  const roots = (JSON.parse(inspected.stdout).verity as { rootHex: string }[]).map(({ rootHex }) => rootHex);
+  assert.deepEqual(
+    roots,
+    [layers.meta, ...layers.devices].map(({ verity }) => verity!.rootHex),
+  );
   // An image of the store without trees is converted again, and the other one stays.
   const again = await push("store", "test/verity:other", "--verity");
   assert.equal(again.result.manifestDigest, digest);

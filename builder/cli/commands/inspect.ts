@@ -1,3 +1,4 @@
+import type { StoredFile } from "../../../blobd/store/index.ts";
 import { imageStats } from "../../../formats/erofs/check/index.ts";
 import type { ErofsReader } from "../../../formats/erofs/index.ts";
 import type { OpenedImage } from "../../open/index.ts";
@@ -18,6 +19,7 @@ function describe({ reader, metaPath, devicePaths, stored }: OpenedImage) {
   return {
     ...(stored && { references: stored.record.references, manifestDigest: stored.record.manifestDigest }),
     path: metaPath,
+    ...(stored?.record.meta.verity && { verity: [stored.record.meta, ...stored.record.blobs].map(verityOf) }),
     superblock: describeSuperblock(reader),
     devices: reader.devices.map((device, index) => ({ slot: index + 1, ...device, path: devicePaths[index] ?? null })),
     statistics: imageStats(reader),
@@ -29,6 +31,11 @@ function describe({ reader, metaPath, devicePaths, stored }: OpenedImage) {
       })),
     }),
   };
+}
+
+/** The hash tree of a file, metadata first. */
+function verityOf({ digestHex, verity }: StoredFile) {
+  return { file: digestHex, dataBlocks: verity?.dataBlocks ?? null, rootHex: verity?.rootHex ?? null };
 }
 
 function describeSuperblock(reader: ErofsReader) {
@@ -44,7 +51,7 @@ function describeSuperblock(reader: ErofsReader) {
 }
 
 function* textReport(report: ReturnType<typeof describe>): Generator<string> {
-  const { superblock, devices, statistics: s, layers } = report;
+  const { superblock, devices, statistics: s, verity, layers } = report;
   yield* table([
     ...(report.references ? [["image:", report.references.join(", ")]] : []),
     ...(report.manifestDigest ? [["manifest:", report.manifestDigest]] : []),
@@ -75,6 +82,17 @@ function* textReport(report: ReturnType<typeof describe>): Generator<string> {
           `block ${mappedBlkAddr}`,
         ];
       }),
+    ]);
+  }
+  if (verity) {
+    yield "";
+    yield* table([
+      ["hash tree over", "root", "data"],
+      ...verity.map(({ file, dataBlocks, rootHex }) => [
+        shortDigest(file),
+        rootHex ?? "none",
+        formatBytes((dataBlocks ?? 0) * 4096),
+      ]),
     ]);
   }
   if (layers) {
