@@ -28,11 +28,6 @@ export function targetsOf({ images, versions, jobs, trees }: Results): Target[] 
       value: most((one) => one.addedWithDictionaryBytes / one.changedPackedBytes),
       limit: INCREMENT,
     });
-    targets.push({
-      wanted: "a version adds to the store at most 1.2 of its changed files",
-      value: most((one) => one.storeBytes / one.changedBytes),
-      limit: INCREMENT,
-    });
   }
   if (jobs !== undefined) {
     const wanted = "from push to converted form: within 1.3 of conversion and push by hand";

@@ -1,8 +1,8 @@
-import { closeSync, constants, fstatSync, openSync, read } from "node:fs";
+import { closeSync, fstatSync, openSync, read } from "node:fs";
 import { promisify } from "node:util";
 import { VERITY_BLOCK, verityTail } from "../../formats/verity/index.ts";
 import { BufferPool, SEGMENT_BYTES } from "./buffer-pool.ts";
-import { errnoOf, StoreError, storeError } from "./errors.ts";
+import { StoreError, storeError } from "./errors.ts";
 import { digestBlocks, digestRoom } from "./verity-pool.ts";
 
 /** Segments read and digested at once. */
@@ -11,12 +11,12 @@ const IN_FLIGHT = 4;
 const readOnPool = promisify(read);
 
 /**
- * The root of the hash tree over the first `dataBlocks` blocks of a file, in hex, as the data are now. Read past the page cache
- * where the file system lets us.
+ * The root of the hash tree over the first `dataBlocks` blocks of a file, in hex, as the data are now. Through the page cache:
+ * whoever asks has most often just compared the file's digest.
  * @throws StoreError, also when the file ends before
  */
 export async function verityRootOf(path: string, dataBlocks: number): Promise<string> {
-  const fd = openDirect(path);
+  const fd = openFile(path);
   const pool = new BufferPool();
   const bytes = dataBlocks * VERITY_BLOCK;
   const pieces: Uint8Array[] = [];
@@ -42,12 +42,11 @@ export async function verityRootOf(path: string, dataBlocks: number): Promise<st
   }
 }
 
-function openDirect(path: string): number {
+function openFile(path: string): number {
   try {
-    return openSync(path, constants.O_RDONLY | constants.O_DIRECT);
+    return openSync(path, "r");
   } catch (error) {
-    if (errnoOf(error) !== "EINVAL") throw storeError(error, path, "opening");
-    return openSync(path, constants.O_RDONLY);
+    throw storeError(error, path, "opening");
   }
 }
 
