@@ -77,6 +77,10 @@ test("a layer record comes back as it was put", async () => {
   assert.deepEqual(await store.getLayer(KEY), record);
   store.putLayer(OTHER, { layerDigest: LAYER_DIGEST, diffId: LAYER_DIGEST, meta: record.meta, stats: {} });
   assert.equal("blob" in (await store.getLayer(OTHER))!, false);
+  const verity = { dataBlocks: 2, rootHex: "5".repeat(64) };
+  const borrowing = { ...record, meta: { ...record.meta, verity }, borrowed: [record.blob!] };
+  store.putLayer(OTHER, borrowing);
+  assert.deepEqual(await store.getLayer(OTHER), borrowing);
   assert.deepEqual(warnings, []);
 });
 
@@ -98,6 +102,13 @@ test("a record that is not one counts as absent, with a warning that says why", 
     [(o) => ({ ...o, meta: { ...o.meta, blocks: 511 } }), /meta.blocks: found 511, expected 512/],
     [(o) => ({ ...o, blob: [] }), /blob: found \[\], expected an object/],
     [(o) => ({ ...o, stats: { files: "many" } }), /stats.files/],
+    [(o) => ({ ...o, borrowed: {} }), /borrowed: found {}, expected a list/],
+    [(o) => ({ ...o, borrowed: [{}] }), /borrowed.size/],
+    ...[0, 512, -1, 1.5].map((dataBlocks): [(o: Record<string, object>) => unknown, RegExp] => [
+      (o) => ({ ...o, meta: { ...o.meta, verity: { dataBlocks, rootHex: "a".repeat(64) } } }),
+      /meta.verity.dataBlocks/,
+    ]),
+    [(o) => ({ ...o, meta: { ...o.meta, verity: { dataBlocks: 1, rootHex: "a" } } }), /meta.verity.rootHex/],
   ];
   for (const [change, why] of bad) {
     const changed = change(JSON.parse(good));

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { closeSync, openSync, readdirSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   buildTar,
   busyboxLayer,
@@ -11,13 +13,13 @@ import {
   type Registry,
   startErofsify,
   startRegistry,
-  tempDir,
   writeOciLayout,
 } from "../testkit/index.ts";
 
 // Guests whose kernel checks every block by dm-verity.
 
-const directory = tempDir();
+// Not tempDir: the daemon of the lazy guest ends after it.
+const directory = mkdtempSync(join(tmpdir(), "erofsify-verity-"));
 const image = `oci:${directory}/layout:app`;
 const store = join(directory, "store");
 const LARGE = randomBytes(5_000_000);
@@ -32,7 +34,12 @@ before(async () => {
   env = { ...(await guestEnvironment()), EROFSIFY_STORE: store };
   registry = await startRegistry();
 });
-after(() => registry.stop());
+after(async () => {
+  await registry.stop();
+  const isMounted = () => readFileSync("/proc/mounts", "utf8").includes(directory);
+  for (let i = 0; i < 200 && isMounted(); i++) await sleep(100);
+  rmSync(directory, { recursive: true, force: true });
+});
 
 /** Flips a bit of the victim, in whichever file of the store holds it. */
 function flipBit(): void {
@@ -82,4 +89,25 @@ test("a bit that is flipped while the guest runs is caught when it is read; ever
   assert.equal(stdout.split(`${digest}  -\n`).length, 3, stdout);
   assert.match(stdout, /^victim: 1$/m);
   assert.match(stderr, /Input\/output error/);
+});
+
+test("an image that is not here yet is checked by the roots of its manifest", async () => {
+  const reference = (tag: string) => `${registry.host}/test/checked:${tag}`;
+  for (const [tag, ...options] of [["trees", "--verity"], ["bare"]] as const) {
+    const from = { ...env, EROFSIFY_STORE: join(directory, `pushed-${tag}`) };
+    const pushed = await erofsify(["push", "--quiet", image, "--to", reference(tag), ...options], { env: from });
+    assert.equal(pushed.status, 0, pushed.stderr);
+  }
+  const lazily = { ...env, EROFSIFY_STORE: join(directory, "lazy"), EROFSIFY_SERVE_IDLE: "1" };
+  const run = ["run", "--quiet", "--timeout", "60", "--lazy", "--verity"];
+  const bare = await erofsify([...run, reference("bare")], { env: lazily });
+  assert.equal(bare.status, 125);
+  assert.match(bare.stderr, /pushed without hash trees/);
+  const script = "grep ' /image erofs' /proc/1/mounts; sha256sum </large";
+  const { status, stdout, stderr } = await erofsify([...run, reference("trees"), "--", "sh", "-c", script], {
+    env: lazily,
+  });
+  assert.equal(status, 0, stderr);
+  const digest = createHash("sha256").update(LARGE).digest("hex");
+  assert.match(stdout, new RegExp(`^/dev/dm-0 /image erofs .*dax=never.*\n${digest}  -\n$`));
 });
