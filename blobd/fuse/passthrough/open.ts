@@ -53,14 +53,16 @@ function hostFlags({ settings }: Volume, flags: number): number {
 
 /** What is said of an opened file. */
 export function openReplyFlags({ settings }: Volume, flags: number): number {
+  // Whoever only reads has nothing whose failure close(2) would tell; but locks go when a descriptor is closed.
+  const quiet = (flags & O_ACCMODE) === O_RDONLY && !settings.posixLocks ? OpenReplyFlag.NOFLUSH : 0;
   switch (settings.cache) {
     case "never":
     case "metadata":
-      return OpenReplyFlag.DIRECT_IO | OpenReplyFlag.PARALLEL_DIRECT_WRITES;
+      return quiet | OpenReplyFlag.DIRECT_IO | OpenReplyFlag.PARALLEL_DIRECT_WRITES;
     case "always":
-      return OpenReplyFlag.KEEP_CACHE | (flags & O_DIRECT ? OpenReplyFlag.PARALLEL_DIRECT_WRITES : 0);
+      return quiet | OpenReplyFlag.KEEP_CACHE | (flags & O_DIRECT ? OpenReplyFlag.PARALLEL_DIRECT_WRITES : 0);
     default:
-      return flags & O_DIRECT ? OpenReplyFlag.PARALLEL_DIRECT_WRITES : 0;
+      return quiet | (flags & O_DIRECT ? OpenReplyFlag.PARALLEL_DIRECT_WRITES : 0);
   }
 }
 
