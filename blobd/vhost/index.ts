@@ -33,6 +33,7 @@ export {
   type QueueWorker,
   type ShmemMapper,
 } from "./queue-handler.ts";
+export { REHEARSAL_SLOTS, type RehearsalDriver, rehearseQueue } from "./rehearsal.ts";
 export { runQueueWorker } from "./run-queue-worker.ts";
 export { type BackendOptions, VhostBackend } from "./vhost-backend.ts";
 export { WINDOW_STATE_BYTES } from "./window-state.ts";

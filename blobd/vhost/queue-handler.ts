@@ -22,6 +22,11 @@ export interface QueueHandler {
    */
   idle?(): number;
   /**
+   * No queue is to be served now, so there is time to get ready for one.
+   * @param isAsked whether there is something else to do: to be looked at often
+   */
+  prepare?(isAsked: () => boolean): void;
+  /**
    * The queue is being stopped, perhaps to be started again, perhaps not. Parked requests come again with `isRepeated`
    * (if at all), and must be forgotten by the handler.
    */

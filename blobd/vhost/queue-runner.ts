@@ -1,4 +1,3 @@
-import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import { POLLIN, PollSet, signalEvent, takeEvent } from "../sys/index.ts";
 import { BackendChannel, NO_WINDOW } from "./backend-channel.ts";
 import { Chain } from "./chain.ts";
@@ -12,7 +11,7 @@ import {
   type ShmemMapper,
 } from "./queue-handler.ts";
 import { Virtqueue } from "./virtqueue.ts";
-import { interrupts, type WorkerCommand, type WorkerReport, type WorkerStart } from "./worker-commands.ts";
+import { type CommandPort, interrupts, type WorkerCommand, type WorkerStart } from "./worker-commands.ts";
 import { WorkerSignal } from "./worker-signal.ts";
 
 /** How often a ring without a kick descriptor is looked at, and whether others have stopped, in ms. */
@@ -31,7 +30,7 @@ const WATCHED = 2;
 export class QueueRunner implements QueueWorker {
   readonly queue: number;
   readonly data: unknown;
-  readonly #port: MessagePort;
+  readonly #port: CommandPort;
   readonly #signal: WorkerSignal;
   readonly #handler: QueueHandler;
   readonly #memory = new GuestMemory();
@@ -50,11 +49,12 @@ export class QueueRunner implements QueueWorker {
   /** When the handler wants to be called, by performance.now(); Infinity for not before the queue is empty. */
   #deadline = Number.POSITIVE_INFINITY;
   #untilClock = CLOCK_EVERY;
+  readonly #isAsked = () => this.#signal.commands !== this.#seen;
 
-  constructor(start: WorkerStart, factory: HandlerFactory) {
+  constructor(start: WorkerStart, port: CommandPort, factory: HandlerFactory) {
     this.queue = start.queue;
     this.data = start.data;
-    this.#port = start.port;
+    this.#port = port;
     this.#signal = new WorkerSignal(start.signalFd, start.posted, start.interrupts);
     this.#poll.add(start.signalFd, POLLIN);
     this.#poll.add(-1, POLLIN);
@@ -135,7 +135,8 @@ export class QueueRunner implements QueueWorker {
   #sleep(): void {
     const virtqueue = this.#virtqueue;
     let timeoutMs = -1;
-    if (virtqueue !== null) {
+    if (virtqueue === null) this.#handler.prepare?.(this.#isAsked);
+    else {
       timeoutMs = this.#idle();
       if (!virtqueue.enableKicks()) {
         virtqueue.disableKicks();
@@ -167,13 +168,12 @@ export class QueueRunner implements QueueWorker {
   #obeyAll(): boolean {
     this.#seen = this.#signal.commands;
     for (;;) {
-      const received = receiveMessageOnPort(this.#port);
-      if (received === undefined) return false;
-      const command = received.message as WorkerCommand;
+      const command = this.#port.receive();
+      if (command === undefined) return false;
       try {
-        this.#report({ id: command.id, value: this.#obey(command) });
+        this.#port.report({ id: command.id, value: this.#obey(command) });
       } catch (error) {
-        this.#report({ id: command.id, error: text(error) });
+        this.#port.report({ id: command.id, error: text(error) });
       } finally {
         if (interrupts(command.kind)) Atomics.sub(this.#signal.interrupts, 0, 1);
       }
@@ -235,11 +235,7 @@ export class QueueRunner implements QueueWorker {
 
   #break(error: unknown): void {
     this.#stop();
-    this.#report({ broken: text(error) });
-  }
-
-  #report(report: WorkerReport): void {
-    this.#port.postMessage(report);
+    this.#port.report({ broken: text(error) });
   }
 }
 

@@ -1,4 +1,3 @@
-import type { MessagePort } from "node:worker_threads";
 import type { ChannelDescription, QueueStart, WindowPlace } from "./data-plane.ts";
 import type { MappedRegion } from "./guest-memory.ts";
 import type { SharedWord } from "./worker-signal.ts";
@@ -28,11 +27,17 @@ export type WorkerReport =
   | { readonly id: number; readonly error: string }
   | { readonly broken: string };
 
-/** What a worker is started with. */
+/** Where a worker gets its commands from, and reports to. */
+export interface CommandPort {
+  /** The next command; undefined when there is none. */
+  receive(): WorkerCommand | undefined;
+  report(report: WorkerReport): void;
+}
+
+/** What a worker is started with, besides its port. */
 export interface WorkerStart {
   readonly queue: number;
   readonly data: unknown;
-  readonly port: MessagePort;
   /** The WorkerSignal's parts. */
   readonly signalFd: number;
   readonly posted: SharedWord;

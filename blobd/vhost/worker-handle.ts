@@ -3,7 +3,8 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { eventFd, signalEvent } from "../sys/index.ts";
 import { atExit } from "./at-exit.ts";
 import type { WorkerProgram } from "./device.ts";
-import { interrupts, type WorkerCommand, type WorkerReport, type WorkerStart } from "./worker-commands.ts";
+import type { ThreadStart } from "./run-queue-worker.ts";
+import { interrupts, type WorkerCommand, type WorkerReport } from "./worker-commands.ts";
 import { type SharedWord, sharedWord, WorkerSignal } from "./worker-signal.ts";
 
 type Body<C> = C extends WorkerCommand ? Omit<C, "id"> : never;
@@ -42,7 +43,7 @@ export class WorkerHandle {
     this.#signal = new WorkerSignal(eventFd(), sharedWord(), sharedInterrupts);
     const { port1, port2 } = new MessageChannel();
     this.#port = port1;
-    const start: WorkerStart = {
+    const start: ThreadStart = {
       queue,
       data: program.data,
       port: port2,

@@ -74,7 +74,10 @@ export class VirtiofsServer {
       closeGuestFiles(guestFiles);
       await aliases?.close();
     };
-    return new VirtiofsServer(description, new LocalDataPlane(description), options, release, mounts);
+    const plane = new LocalDataPlane(description);
+    // Threads take long to start, and have something to do before there are queues.
+    plane.prepare(description.maxQueues);
+    return new VirtiofsServer(description, plane, options, release, mounts);
   }
 
   /** The process that does the work: this one, or the one that is supervised. */

@@ -160,9 +160,11 @@ export function settingsOf(config: PassthroughConfig): Settings {
   };
 }
 
+/** The choice itself, not the text that says the same: comparing with it is comparing pointers then. */
 function oneOf<T extends string>(option: string, value: string, choices: readonly T[]): T {
-  if (!choices.includes(value as T)) throw new RangeError(`${option}: found ${value}, expected ${choices.join(", ")}`);
-  return value as T;
+  const choice = choices[choices.indexOf(value as T)];
+  if (choice === undefined) throw new RangeError(`${option}: found ${value}, expected ${choices.join(", ")}`);
+  return choice;
 }
 
 function count(option: string, value: number, from: number, to = Number.MAX_SAFE_INTEGER): number {

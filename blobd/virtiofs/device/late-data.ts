@@ -27,6 +27,11 @@ export function giveData({ late }: LateData, data: WorkerData): void {
   Atomics.notify(words, 0);
 }
 
+/** Whether the data are there. */
+export function isGiven({ late }: LateData): boolean {
+  return Atomics.load(new Int32Array(late, 0, 1), 0) !== 0;
+}
+
 /** Waits until the data are given. */
 export function takeData({ late }: LateData): WorkerData {
   const words = new Int32Array(late, 0, 1);

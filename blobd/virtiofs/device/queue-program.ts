@@ -7,9 +7,10 @@ import { FsQueue, type GuestFile, NotingMapper, ReadOnlyMemory } from "../queue/
 import { DaxWindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
 import { holdHooks } from "./hold-channel.ts";
-import { type LateData, takeData } from "./late-data.ts";
+import { isGiven, type LateData, takeData } from "./late-data.ts";
 import { openLog } from "./log-channel.ts";
 import type { VirtiofsOptions } from "./options.ts";
+import { Rehearsal } from "./rehearsal.ts";
 
 /** What the thread of a queue gets, as a plain description. */
 export interface WorkerData {
@@ -30,6 +31,16 @@ const EBADF = 9;
 /** Makes the handler of one queue: a file system of its own over the shared state. */
 export const makeQueue: HandlerFactory = (worker) => {
   const data = worker.data as WorkerData | LateData;
+  const log = openLog();
+  const rehearsal = new Rehearsal();
+  const prepare = (isAsked: () => boolean) => {
+    try {
+      rehearsal.run(worker.queue, isAsked);
+    } catch (error) {
+      log(`queue ${worker.queue} was not rehearsed, its first requests will be slow: ${(error as Error).message}`);
+    }
+  };
+  if ("late" in data) prepare(() => isGiven(data));
   const { options, memoryFd, volume, aliasFolderFd, holdFd, guestFiles } = "late" in data ? takeData(data) : data;
   const { windowBytes } = options;
   const memory = mapDeviceMemory(memoryFd, windowBytes);
@@ -55,6 +66,7 @@ export const makeQueue: HandlerFactory = (worker) => {
     window,
     mapper,
     guestFiles: new ReadOnlyMemory(guestFiles),
-    log: openLog(),
+    log,
+    prepare,
   });
 };

@@ -35,6 +35,8 @@ export interface FsQueueOptions {
   /** Memory of the guest that the front-end does not show, for what it asks to be written. */
   readonly guestFiles: ReadOnlyMemory;
   readonly log: (line: string) => void;
+  /** What to do while no queue is to be served: QueueHandler.prepare. */
+  readonly prepare?: (isAsked: () => boolean) => void;
 }
 
 /** Serves a virtqueue of a virtio-fs device: requests, or those of high priority (FORGET, INTERRUPT), which are no others. */
@@ -49,9 +51,11 @@ export class FsQueue implements QueueHandler {
   readonly #parked = new Map<number, Parked>();
   /** Heads of parked requests that were to be handled again while some queue was being stopped: later. */
   readonly #putBack: number[] = [];
+  readonly #prepare: FsQueueOptions["prepare"];
   #head = 0;
 
   constructor(options: FsQueueOptions) {
+    this.#prepare = options.prepare;
     this.#worker = options.worker;
     this.#fileSystem = options.fileSystem;
     this.#window = options.window;
@@ -81,9 +85,13 @@ export class FsQueue implements QueueHandler {
   }
 
   idle(): number {
-    for (const head of this.#putBack.splice(0)) this.#handleAgain(head);
+    if (this.#putBack.length > 0) for (const head of this.#putBack.splice(0)) this.#handleAgain(head);
     const ms = this.#server.resume();
     return this.#putBack.length > 0 ? PUT_BACK_MS : ms;
+  }
+
+  prepare(isAsked: () => boolean): void {
+    this.#prepare?.(isAsked);
   }
 
   stopped(): void {

@@ -47,7 +47,8 @@ export class Transport {
     const { request } = this;
     const { readable, writable } = chain;
     this.#bounce.clear();
-    this.#bounced.length = 0;
+    // Setting the length of an array is slow, also when it has it already.
+    if (this.#bounced.length > 0) this.#bounced.length = 0;
     request.data.clear();
     request.room.clear();
     request.isRepeated = chain.isRepeated;

@@ -1,0 +1,248 @@
+import {
+  AttrOut,
+  CreateIn,
+  EntryOut,
+  FlushIn,
+  ForgetIn,
+  FUSE_MAJOR,
+  FUSE_MINOR,
+  GetattrIn,
+  GetxattrIn,
+  InHeader,
+  InitIn,
+  InitOut,
+  MkdirIn,
+  Opcode,
+  OpenIn,
+  OpenOut,
+  OutHeader,
+  ReadIn,
+  ReleaseIn,
+  ROOT_ID,
+  SetattrFlag,
+  SetattrIn,
+  WriteIn,
+  WriteOut,
+} from "../../../formats/fuse/index.ts";
+import { IN_ARGS, OUT_ARGS } from "../../fuse/index.ts";
+import { REHEARSAL_SLOTS, type RehearsalDriver } from "../../vhost/index.ts";
+
+/** Files that are there: `file-0` and so on. */
+export const FILES = 16;
+const PAGE = 4096;
+const DIRENTS_BYTES = 32 << 10;
+const O_RDWR = 2;
+const O_EXCL_CREAT = 0o300;
+const NOBODY = 65_534;
+
+/** A request of the script: what follows the header, and how much may be answered. */
+interface Ask {
+  readonly opcode: number;
+  readonly nodeId?: number;
+  readonly uid?: number;
+  readonly args?: Uint8Array;
+  readonly name?: string;
+  /** Bytes of data behind it, in pages. */
+  readonly dataBytes?: number;
+  /** Most bytes behind the reply's header. */
+  readonly answerBytes?: number;
+  /** The reply is taken in pages, as that to a READ is. */
+  readonly inPages?: boolean;
+  /** An error is what is expected. */
+  readonly mayFail?: boolean;
+}
+
+/** Puts requests into the queue, and reads replies. */
+export interface Asker {
+  /** @throws Error when the slot's request before this one failed */
+  ask(slot: number, ask: Ask): void;
+  /** Where the reply in a slot begins behind its header. */
+  answer(slot: number): DataView;
+}
+
+export function makeAsker(driver: RehearsalDriver): Asker {
+  const views = driver.slots.map(({ asked, answered }) => ({
+    asked: new DataView(asked.buffer, asked.byteOffset, asked.byteLength),
+    header: new DataView(answered.buffer, answered.byteOffset, OUT_ARGS),
+    answer: new DataView(answered.buffer, answered.byteOffset + OUT_ARGS, answered.byteLength - OUT_ARGS),
+  }));
+  const asks: Ask[] = [];
+  let unique = 2;
+  return {
+    answer: (slot) => views[slot]!.answer,
+    ask(slot, request) {
+      const {
+        opcode,
+        nodeId = ROOT_ID,
+        uid = 0,
+        args,
+        name,
+        dataBytes = 0,
+        answerBytes = 0,
+        inPages = false,
+      } = request;
+      const { asked } = driver.slots[slot]!;
+      const { asked: dv, header } = views[slot]!;
+      const error = header.getInt32(OutHeader.at.error, true);
+      const last = asks[slot];
+      if (error !== 0 && last?.mayFail !== true) throw new Error(`opcode ${last?.opcode} was answered with ${error}`);
+      header.setInt32(OutHeader.at.error, 0, true);
+      asks[slot] = request;
+      const pieces: number[] = [IN_ARGS];
+      let bytes = IN_ARGS;
+      if (args !== undefined) {
+        asked.set(args, bytes);
+        bytes += pieces[pieces.push(args.length) - 1]!;
+      }
+      if (name !== undefined) {
+        for (let i = 0; i < name.length; i++) asked[bytes + i] = name.charCodeAt(i);
+        asked[bytes + name.length] = 0;
+        bytes += pieces[pieces.push(name.length + 1) - 1]!;
+      }
+      for (let left = dataBytes; left > 0; left -= PAGE) bytes += pieces[pieces.push(Math.min(left, PAGE)) - 1]!;
+      dv.setUint32(InHeader.at.len, bytes, true);
+      dv.setUint32(InHeader.at.opcode, opcode, true);
+      dv.setUint32(InHeader.at.unique, unique, true);
+      dv.setUint32(InHeader.at.nodeid, nodeId >>> 0, true);
+      dv.setUint32(InHeader.at.nodeid + 4, Math.floor(nodeId / 0x1_0000_0000), true);
+      dv.setUint32(InHeader.at.uid, uid, true);
+      dv.setUint32(InHeader.at.gid, uid, true);
+      unique += 2;
+      const answers: number[] = answerBytes < 0 ? [] : [OUT_ARGS];
+      if (inPages) for (let left = answerBytes; left > 0; left -= PAGE) answers.push(Math.min(left, PAGE));
+      else if (answerBytes > 0) answers.push(answerBytes);
+      driver.add(slot, pieces, answers);
+    },
+  };
+}
+
+/** INIT. */
+export function* startSession(asker: Asker): Generator<void> {
+  const flags = 0xffff_ffff;
+  const args = of(InitIn.size, [InitIn.at.major, FUSE_MAJOR], [InitIn.at.minor, FUSE_MINOR], [InitIn.at.flags, flags]);
+  asker.ask(0, { opcode: Opcode.INIT, args, answerBytes: InitOut.size });
+  yield;
+}
+
+/** What programs do to files: a request of each kind, one at a time or a few at once. */
+export function* playRound(asker: Asker, round: number): Generator<void> {
+  const { ask } = asker;
+  yield* playForgets(asker);
+  ask(0, { opcode: Opcode.LOOKUP, name: `file-${round % FILES}`, answerBytes: EntryOut.size });
+  yield;
+  const nodeId = nodeOf(asker, 0);
+  for (let slot = 0; slot < REHEARSAL_SLOTS; slot++)
+    ask(slot, { opcode: Opcode.GETATTR, nodeId, args: of(GetattrIn.size), answerBytes: AttrOut.size });
+  yield;
+  ask(0, { opcode: Opcode.OPEN, nodeId, args: of(OpenIn.size, [OpenIn.at.flags, O_RDWR]), answerBytes: OpenOut.size });
+  yield;
+  yield* playData(asker, nodeId, asker.answer(0).getUint32(OpenOut.at.fh, true), fhHigh(asker, 0));
+  const attr = { opcode: Opcode.GETXATTR, nodeId, name: "security.capability", answerBytes: 64 };
+  ask(0, { ...attr, args: of(GetxattrIn.size, [GetxattrIn.at.size, 64]), mayFail: true });
+  yield;
+  forget(asker, nodeId);
+  yield;
+  yield* playNewFile(asker, round % 2 === 0 ? 0 : NOBODY);
+  yield* playFolder(asker);
+}
+
+/** LOOKUP and FORGET. */
+export function* playForgets(asker: Asker): Generator<void> {
+  asker.ask(0, { opcode: Opcode.LOOKUP, name: "file-1", answerBytes: EntryOut.size });
+  yield;
+  forget(asker, nodeOf(asker, 0));
+  yield;
+}
+
+function* playData(asker: Asker, nodeId: number, fhLow: number, high: number): Generator<void> {
+  const { ask } = asker;
+  const fh = (at: number): [number, number][] => [
+    [at, fhLow],
+    [at + 4, high],
+  ];
+  const read = (bytes: number) => ({
+    ...{ opcode: Opcode.READ, nodeId, answerBytes: bytes, inPages: true },
+    args: of(ReadIn.size, ...fh(ReadIn.at.fh), [ReadIn.at.size, bytes]),
+  });
+  const write = (bytes: number) => ({
+    ...{ opcode: Opcode.WRITE, nodeId, dataBytes: bytes, answerBytes: WriteOut.size },
+    args: of(WriteIn.size, ...fh(WriteIn.at.fh), [WriteIn.at.size, bytes]),
+  });
+  ask(0, read(PAGE));
+  yield;
+  ask(0, write(PAGE));
+  yield;
+  ask(0, read(2 * PAGE));
+  ask(1, write(2 * PAGE));
+  yield;
+  ask(0, { opcode: Opcode.FLUSH, nodeId, args: of(FlushIn.size, ...fh(FlushIn.at.fh)) });
+  yield;
+  ask(0, { opcode: Opcode.RELEASE, nodeId, args: of(ReleaseIn.size, ...fh(ReleaseIn.at.fh)) });
+  yield;
+}
+
+function* playNewFile(asker: Asker, uid: number): Generator<void> {
+  const { ask } = asker;
+  const name = "new";
+  ask(0, { opcode: Opcode.LOOKUP, name, answerBytes: EntryOut.size, mayFail: true });
+  yield;
+  const args = of(CreateIn.size, [CreateIn.at.flags, O_RDWR | O_EXCL_CREAT], [CreateIn.at.mode, 0o100644]);
+  ask(0, { opcode: Opcode.CREATE, name, uid, args, answerBytes: EntryOut.size + OpenOut.size });
+  yield;
+  const nodeId = nodeOf(asker, 0);
+  const fhLow = asker.answer(0).getUint32(EntryOut.size + OpenOut.at.fh, true);
+  const high = fhHigh(asker, EntryOut.size);
+  for (const valid of [SetattrFlag.ATIME | SetattrFlag.MTIME, SetattrFlag.MODE]) {
+    const change = of(SetattrIn.size, [SetattrIn.at.valid, valid], [SetattrIn.at.mode, 0o100600]);
+    ask(0, { opcode: Opcode.SETATTR, nodeId, args: change, answerBytes: AttrOut.size });
+    yield;
+  }
+  yield* playData(asker, nodeId, fhLow, high);
+  ask(0, { opcode: Opcode.UNLINK, name });
+  yield;
+  forget(asker, nodeId);
+  yield;
+}
+
+function* playFolder(asker: Asker): Generator<void> {
+  const { ask } = asker;
+  const name = "folder";
+  ask(0, { opcode: Opcode.MKDIR, name, args: of(MkdirIn.size, [MkdirIn.at.mode, 0o755]), answerBytes: EntryOut.size });
+  yield;
+  forget(asker, nodeOf(asker, 0));
+  yield;
+  ask(0, { opcode: Opcode.RMDIR, name });
+  yield;
+  ask(0, { opcode: Opcode.OPENDIR, args: of(OpenIn.size), answerBytes: OpenOut.size });
+  yield;
+  const fhLow = asker.answer(0).getUint32(OpenOut.at.fh, true);
+  const high = fhHigh(asker, 0);
+  const args = of(ReadIn.size, [ReadIn.at.fh, fhLow], [ReadIn.at.fh + 4, high], [ReadIn.at.size, DIRENTS_BYTES]);
+  for (const opcode of [Opcode.READDIR, Opcode.READDIRPLUS]) {
+    ask(0, { opcode, args, answerBytes: DIRENTS_BYTES, inPages: true });
+    yield;
+  }
+  const release = of(ReleaseIn.size, [ReleaseIn.at.fh, fhLow], [ReleaseIn.at.fh + 4, high]);
+  ask(0, { opcode: Opcode.RELEASEDIR, args: release });
+  yield;
+}
+
+function forget(asker: Asker, nodeId: number): void {
+  asker.ask(0, { opcode: Opcode.FORGET, nodeId, args: of(ForgetIn.size, [ForgetIn.at.nlookup, 1]), answerBytes: -1 });
+}
+
+function nodeOf(asker: Asker, slot: number): number {
+  const answer = asker.answer(slot);
+  return answer.getUint32(EntryOut.at.nodeid + 4, true) * 0x1_0000_0000 + answer.getUint32(EntryOut.at.nodeid, true);
+}
+
+function fhHigh(asker: Asker, at: number): number {
+  return asker.answer(0).getUint32(at + OpenOut.at.fh + 4, true);
+}
+
+/** A structure with these words set and all others zero. */
+function of(size: number, ...words: readonly (readonly [at: number, value: number])[]): Uint8Array {
+  const dv = new DataView(new ArrayBuffer(size));
+  for (const [at, value] of words) dv.setUint32(at, value, true);
+  return new Uint8Array(dv.buffer);
+}
