@@ -56,7 +56,7 @@ quietly(program.command("guest"))
 
 quietly(program.command("virtiofs"))
   .description("a guest works on a folder of the host: blobd against virtiofsd, with and without DAX")
-  .option("--rounds <n>", "guests of each case", wholeNumber, 3)
+  .option("--rounds <n>", "how often each row is measured in each guest", wholeNumber, 3)
   .addOption(
     new Option("--only <case...>", "these cases").choices(VOLUME_IDS).default([...VOLUME_IDS], VOLUME_IDS.join(" ")),
   )

@@ -1,15 +1,25 @@
 import type { VolumeKind } from "../../builder/guestkit/index.ts";
 
-export const CASE_IDS = ["virtiofsd", "blobd", "virtiofsd-best", "blobd-best", "blobd-dax"] as const;
+export const CASE_IDS = [
+  ...["virtiofsd", "blobd", "virtiofsd-best", "blobd-best"],
+  ...["blobd-dax-inode", "blobd-dax", "tmpfs"],
+] as const;
 export type CaseId = (typeof CASE_IDS)[number];
 
 /** A way to give a folder to a guest. */
-export interface Case extends VolumeKind {
+export interface Case {
   readonly id: CaseId;
   readonly name: string;
-  readonly kind: "ours" | "peer";
+  /** `limit`: what no volume can be faster than. */
+  readonly kind: "ours" | "peer" | "limit";
+  /** How the folder is served; absent for a file system of the guest's own, in which the large file is put. */
+  readonly volume?: VolumeKind;
   /** Whose times this one's are held against. */
   readonly against?: CaseId;
+  /** DAX is told to be for this case: rows with a `daxFactor` are wanted that much faster. */
+  readonly isDax?: boolean;
+  /** Shown, but nothing is wanted of it. */
+  readonly isShownOnly?: boolean;
 }
 
 const HANDLES = "--inode-file-handles=prefer";
@@ -20,44 +30,53 @@ export const CASES: readonly Case[] = [
     id: "virtiofsd",
     name: "virtiofsd, cache=auto",
     kind: "peer",
-    server: "virtiofsd",
-    serverOptions: ["--cache=auto", HANDLES],
-    ...QEMU_OWN,
+    volume: { server: "virtiofsd", serverOptions: ["--cache=auto", HANDLES], ...QEMU_OWN },
   },
   {
     id: "blobd",
     name: "blobd, cache=auto",
     kind: "ours",
     against: "virtiofsd",
-    server: "blobd",
-    serverOptions: ["--cache=auto", "--dax=never"],
-    ...QEMU_OWN,
+    volume: { server: "blobd", serverOptions: ["--cache=auto", "--dax=never"], ...QEMU_OWN },
   },
   {
     id: "virtiofsd-best",
     name: "virtiofsd, cache=always, writeback",
     kind: "peer",
-    server: "virtiofsd",
-    serverOptions: ["--cache=always", "--writeback", HANDLES],
-    ...QEMU_OWN,
+    volume: { server: "virtiofsd", serverOptions: ["--cache=always", "--writeback", HANDLES], ...QEMU_OWN },
   },
   {
     id: "blobd-best",
     name: "blobd, cache=always, writeback",
     kind: "ours",
     against: "virtiofsd-best",
-    server: "blobd",
-    serverOptions: ["--cache=always", "--writeback", "--dax=never"],
-    ...QEMU_OWN,
+    volume: { server: "blobd", serverOptions: ["--cache=always", "--writeback", "--dax=never"], ...QEMU_OWN },
+  },
+  {
+    id: "blobd-dax-inode",
+    name: "blobd, cache=auto, dax=inode",
+    kind: "ours",
+    against: "virtiofsd",
+    isDax: true,
+    volume: dax("inode"),
   },
   {
     id: "blobd-dax",
-    name: "blobd, cache=auto, DAX",
+    name: "blobd, cache=auto, dax=always",
     kind: "ours",
     against: "virtiofsd",
-    server: "blobd",
-    serverOptions: ["--cache=auto", "--dax=always", "--dax-window=1G"],
-    device: "vhost-user-test-device-pci",
-    mountOptions: "dax=always",
+    isDax: true,
+    isShownOnly: true,
+    volume: dax("always"),
   },
+  { id: "tmpfs", name: "tmpfs in the guest", kind: "limit", against: "virtiofsd", isShownOnly: true },
 ];
+
+function dax(mode: "inode" | "always"): VolumeKind {
+  return {
+    server: "blobd",
+    serverOptions: ["--cache=auto", `--dax=${mode}`, "--dax-window=1G"],
+    device: "vhost-user-test-device-pci",
+    mountOptions: `dax=${mode}`,
+  };
+}

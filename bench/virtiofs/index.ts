@@ -7,16 +7,25 @@ import { CASES, type CaseId } from "./case.ts";
 import { measureInodes } from "./inodes.ts";
 import { type Inputs, makeInputs } from "./inputs.ts";
 import { measureMappings } from "./mappings.ts";
-import { CPUS, type GuestRun, MEMORY_BYTES, readInGuest } from "./readings.ts";
+import {
+  anonymousOf,
+  CPUS,
+  type GuestRun,
+  MEMORY_BYTES,
+  type Reading,
+  readRow,
+  rowsOf,
+  withGuests,
+} from "./readings.ts";
 import { drawReport, markdownReport, textReport } from "./report.ts";
 import { measureRequests } from "./requests.ts";
 import type { CaseResult, Results } from "./results.ts";
-import { rowOf } from "./rows.ts";
+import { ROWS, rowGroups, rowOf } from "./rows.ts";
 
 export { CASE_IDS } from "./case.ts";
 
 export interface VirtiofsBenchOptions {
-  /** Guests of each case. */
+  /** How often each row is measured in each guest. */
   readonly rounds: number;
   readonly cases: readonly CaseId[];
   /** Whether the cost of single requests, of DAX mappings, and the memory for a million inodes, are measured. */
@@ -63,7 +72,7 @@ export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void
   });
 }
 
-/** Boots guests of all cases in turn, round after round. */
+/** Boots a guest of each case, and measures each row in one after the other, round after round. */
 async function readAll(
   inputs: Inputs,
   work: string,
@@ -71,27 +80,41 @@ async function readAll(
   { rounds, cases, quiet }: VirtiofsBenchOptions,
 ): Promise<CaseResult[]> {
   const wanted = CASES.filter(({ id }) => cases.includes(id));
-  const runs = new Map(wanted.map(({ id }) => [id, [] as GuestRun[]]));
-  for (let round = 1; round <= rounds; round++)
-    for (const one of wanted) {
-      const found = await readInGuest(one, inputs, work, round, {
-        quiet,
-        env,
-        onReading: ({ name }, { row, seconds, operations, disturbed }) =>
-          say(
-            `round ${round}: ${name}: ${rowOf(row).name}: ${seconds.toFixed(2)} s, ` +
-              `${((seconds / operations) * 1e6).toFixed(1)} µs each${disturbed ? ", disturbed" : ""}`,
-          ),
-      });
-      runs.get(one.id)!.push(found);
+  return withGuests(wanted, inputs, work, env, async (guests) => {
+    const runs = guests.map((): GuestRun[] => []);
+    for (let round = 1; round <= rounds; round++) {
+      const readings = guests.map((): Reading[] => []);
+      for (const group of rowGroups(ROWS))
+        for (const [index, live] of guests.entries())
+          for (const row of group) {
+            if (!rowsOf(live.one).includes(row)) continue;
+            const reading = await readRow(live, row, quiet);
+            readings[index]!.push(reading);
+            tell(round, live.one.name, reading);
+          }
+      for (const [index, { guest, volume, anonymousAtStart }] of guests.entries())
+        runs[index]!.push({
+          round,
+          accelerator: guest.accelerator,
+          readings: readings[index]!,
+          anonymousAtStart,
+          anonymous: volume === undefined ? 0 : anonymousOf(volume.pids()),
+        });
     }
-  return wanted.map(({ id, name, kind, against }) => ({
-    id,
-    name,
-    kind,
-    ...(against && { against }),
-    runs: runs.get(id)!,
-  }));
+    return guests.map(({ one: { id, name, kind, against, isDax, isShownOnly } }, index) => ({
+      ...{ id, name, kind, runs: runs[index]! },
+      ...(against && { against }),
+      ...(isDax && { isDax }),
+      ...(isShownOnly && { isShownOnly }),
+    }));
+  });
+}
+
+function tell(round: number, name: string, { row, seconds, operations, disturbed }: Reading): void {
+  say(
+    `round ${round}: ${name}: ${rowOf(row).name}: ${seconds.toFixed(2)} s, ` +
+      `${((seconds / operations) * 1e6).toFixed(1)} µs each${disturbed ? ", disturbed" : ""}`,
+  );
 }
 
 const VERSIONS: readonly VersionCommand[] = [

@@ -2,7 +2,8 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { compileFsload, type GuestImage, imageOfEntries } from "../../builder/guestkit/index.ts";
 import { buildTar, busyboxLayer, run } from "../../builder/testkit/index.ts";
-import { LARGE_BYTES, SMALL_BYTES, SMALL_FILES, TREE_FILES, TREE_FOLDERS } from "./rows.ts";
+import { CASES } from "./case.ts";
+import { LARGE_BYTES, SMALL_BYTES, SMALL_FILES, scratchOf, TREE_FILES, TREE_FOLDERS } from "./rows.ts";
 
 const APPLETS = ["sh", "cat", "base64", "chmod", "cp", "dd", "ls", "mkdir", "mount", "rm", "sync", "umount"];
 const FOLDERS = ["dev/", "proc/", "sys/", "tmp/", "volume/"];
@@ -33,6 +34,7 @@ export async function makeInputs(work: string): Promise<Inputs> {
   const folder = join(work, "folder");
   await mkdir(join(folder, "small"), { recursive: true });
   await mkdir(join(folder, "scratch"));
+  for (const { id } of CASES) await mkdir(join(folder, scratchOf(id)));
   await run(fsloadPath, ["make", join(folder, "small"), String(SMALL_FILES), String(SMALL_BYTES)]);
   await run(fsloadPath, ["fill", join(folder, "large"), String(LARGE_BYTES)]);
   await writeFile(join(folder, "here"), "");

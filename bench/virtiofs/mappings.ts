@@ -24,11 +24,13 @@ export interface MappingCost {
 /** A guest reads a byte of each range of a large file. */
 export async function measureMappings(inputs: Inputs, work: string, env: NodeJS.ProcessEnv): Promise<MappingCost[]> {
   const dax = CASES.find(({ id }) => id === "blobd-dax")!;
-  const serverOptions = dax.serverOptions.map((option) => (option.startsWith("--dax-window=") ? WINDOW : option));
+  const serverOptions = dax.volume!.serverOptions.map((option) =>
+    option.startsWith("--dax-window=") ? WINDOW : option,
+  );
   const path = join(inputs.folder, "scratch/ranges");
   await writeFile(path, "");
   await truncate(path, RANGES * RANGE_BYTES);
-  return withGuest({ ...dax, serverOptions }, inputs, work, env, async (guest) => {
+  return withGuest({ ...dax, volume: { ...dax.volume!, serverOptions } }, inputs, work, env, async ({ guest }) => {
     const nanoseconds = (await guest.shell(`fsload ranges ${VOLUME}/scratch/ranges`)).trim().split(" ").map(Number);
     if (nanoseconds.length !== RANGES) throw new Error(`fsload ranges told ${nanoseconds.length} times`);
     return LIVE_MAPPINGS.map((live) => {

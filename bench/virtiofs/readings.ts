@@ -1,6 +1,4 @@
 import { readFileSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import {
   type FsloadResult,
   type GuestMemory,
@@ -13,7 +11,7 @@ import {
 import { type Disturbance, isDisturbed, processCpu, type QuietOptions, whenQuiet } from "../kit/index.ts";
 import type { Case } from "./case.ts";
 import type { Inputs } from "./inputs.ts";
-import { ROWS, type RowId, TAR, VOLUME } from "./rows.ts";
+import { argsOf, LARGE_BYTES, LARGE_ROWS, ROWS, type Row, type RowId, scratchOf, TAR, VOLUME } from "./rows.ts";
 
 /** A row measured once. */
 export interface Reading extends Disturbance, FsloadResult {
@@ -37,80 +35,92 @@ export interface GuestRun {
   readonly anonymous: number;
 }
 
-export interface ReadingOptions {
-  readonly quiet: QuietOptions;
-  readonly env: NodeJS.ProcessEnv;
-  readonly onReading: (one: Case, reading: Reading) => void;
-}
-
-/** The guests' memory: enough to cache all that is read. The same for all, as are the processors. */
-export const MEMORY_BYTES = 2 * 2 ** 30;
+/** Each guest's memory: enough to cache all that is read. */
+export const MEMORY_BYTES = 1.5 * 2 ** 30;
 export const CPUS = 2;
 /** Longest life of a guest, waiting for a quiet machine included, in ms. */
-const TIMEOUT_MS = 20 * 60_000;
+const TIMEOUT_MS = 45 * 60_000;
 
-/** Boots a guest with a case's volume, and has it mounted. Both end after `work`. */
+/** A guest of a case that runs, with what is measured at VOLUME. */
+export interface LiveGuest {
+  readonly one: Case;
+  readonly guest: ShellGuest;
+  /** Absent for a file system of the guest's own. */
+  readonly volume: Volume | undefined;
+  /** Private memory of the processes that serve the volume, when it had been mounted. */
+  readonly anonymousAtStart: number;
+}
+
+/** Boots a guest of each case. They all end after `use`. */
+export async function withGuests<T>(
+  cases: readonly Case[],
+  inputs: Pick<Inputs, "image" | "folder">,
+  work: string,
+  env: NodeJS.ProcessEnv,
+  use: (guests: LiveGuest[]) => Promise<T>,
+): Promise<T> {
+  const live: LiveGuest[] = [];
+  const boot = async ([next, ...rest]: readonly Case[]): Promise<T> =>
+    next === undefined
+      ? use(live)
+      : withGuest(next, inputs, work, env, async (guest) => {
+          live.push(guest);
+          return boot(rest);
+        });
+  return boot(cases);
+}
+
+/** Boots a guest with a case's volume, and has it mounted. Both end after `use`. */
 export async function withGuest<T>(
   one: Case,
   { image, folder }: Pick<Inputs, "image" | "folder">,
   work: string,
   env: NodeJS.ProcessEnv,
-  use: (guest: ShellGuest, volume: Volume) => Promise<T>,
+  use: (guest: LiveGuest) => Promise<T>,
 ): Promise<T> {
-  const volume = await startVolume(one, { folder, work, name: "volume" });
+  const volume = one.volume && (await startVolume(one.volume, { folder, work, name: one.id }));
   try {
     const guest = await ShellGuest.boot({
       ...image,
       memoryBytes: MEMORY_BYTES,
       cpus: CPUS,
-      devices: volume.devices,
+      devices: volume?.devices ?? [],
       needs: [VIRTIO_FS],
       timeoutMs: TIMEOUT_MS,
       env,
     });
     try {
-      await guest.shell(volume.mount(VOLUME));
-      return await use(guest, volume);
+      if (volume !== undefined) await guest.shell(volume.mount(VOLUME));
+      else await guest.shell(`mount -t tmpfs tmpfs ${VOLUME} && fsload fill ${VOLUME}/large ${LARGE_BYTES}`);
+      await guest.shell(`cp /tree.tar ${TAR}`);
+      return await use({ one, guest, volume, anonymousAtStart: volume === undefined ? 0 : anonymousOf(volume.pids()) });
     } finally {
       await guest.end();
     }
   } finally {
-    await volume.stop();
+    await volume?.stop();
   }
 }
 
-/** Boots a guest of a case and measures the rows in it. */
-export async function readInGuest(
-  one: Case,
-  inputs: Inputs,
-  work: string,
-  round: number,
-  options: ReadingOptions,
-): Promise<GuestRun> {
-  const scratch = join(inputs.folder, "scratch");
-  for (const name of ["fill", "map", "tree"]) await rm(join(scratch, name), { recursive: true, force: true });
-  return withGuest(one, inputs, work, options.env, async (guest, volume) => {
-    await guest.shell(`cp /tree.tar ${TAR}`);
-    const anonymousAtStart = anonymousOf(volume.pids());
-    const readings: Reading[] = [];
-    for (const { id, args } of ROWS) {
-      await guest.dropCaches();
-      const before = await guest.memory();
-      const found = await whenQuiet(options.quiet, () => readOnce(guest, volume, args));
-      const cacheGrowthBytes = growth(before, await guest.memory());
-      const reading = { row: id, ...found, cacheGrowthBytes, disturbed: isDisturbed(found.seconds, found) };
-      readings.push(reading);
-      options.onReading(one, reading);
-    }
-    const { accelerator } = guest;
-    return { round, accelerator, readings, anonymousAtStart, anonymous: anonymousOf(volume.pids()) };
-  });
+/** Rows that are measured in a case's guest. */
+export function rowsOf(one: Case): Row[] {
+  return ROWS.filter(({ id }) => one.volume !== undefined || LARGE_ROWS.includes(id));
 }
 
-async function readOnce(guest: ShellGuest, volume: Volume, args: string) {
-  const before = cpuOf(volume.pids());
+/** Measures a row in a guest. */
+export async function readRow({ one, guest, volume }: LiveGuest, row: Row, quiet: QuietOptions): Promise<Reading> {
+  if (row.makes !== undefined) await guest.shell(`rm -rf ${VOLUME}/${scratchOf(one.id)}/${row.makes}`);
+  if (row.isAgain !== true) await guest.dropCaches();
+  const before = await guest.memory();
+  const found = await whenQuiet(quiet, () => readOnce(guest, volume?.pids() ?? [], argsOf(row, one.id)));
+  const cacheGrowthBytes = growth(before, await guest.memory());
+  return { row: row.id, ...found, cacheGrowthBytes, disturbed: isDisturbed(found.seconds, found) };
+}
+
+async function readOnce(guest: ShellGuest, pids: readonly number[], args: string) {
+  const before = cpuOf(pids);
   const found = parseFsload(await guest.shell(`fsload ${args}`));
-  const after = cpuOf(volume.pids());
+  const after = cpuOf(pids);
   return { ...found, userSeconds: after.user - before.user, systemSeconds: after.system - before.system };
 }
 

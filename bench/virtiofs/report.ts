@@ -62,8 +62,8 @@ function sectionsOf(results: Results): Section[] {
       ? []
       : [
           { title: "In the guest", rows: timeRows(cases) },
-          { title: "Processor time of the server, µs an operation", rows: serverRows(cases) },
-          { title: "Memory, MiB", rows: memoryRows(cases) },
+          { title: "Processor time of the server, µs an operation", rows: serverRows(served(cases)) },
+          { title: "Memory, MiB", rows: memoryRows(served(cases)) },
         ]),
     ...(requests === undefined
       ? []
@@ -97,6 +97,10 @@ function sectionsOf(results: Results): Section[] {
         ]),
     ...(targetsOf(results).length === 0 ? [] : [{ title: "What was wanted of volumes", rows: targetRows(results) }]),
   ];
+}
+
+function served(cases: readonly CaseResult[]): CaseResult[] {
+  return cases.filter(({ kind }) => kind !== "limit");
 }
 
 function timeRows(cases: readonly CaseResult[]): Rows {

@@ -46,7 +46,7 @@ async function measureServer(server: Case, work: string): Promise<[string, numbe
   const folder = join(work, "folder");
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, "file"), Buffer.alloc(1 << 20));
-  const volume = await startVolume(server, { folder, work, name: "requests" });
+  const volume = await startVolume(server.volume!, { folder, work, name: "requests" });
   try {
     const guest = await TestGuest.connect(volume.socketPath, MEMORY_BYTES);
     await guest.init();

@@ -21,7 +21,7 @@ export interface Results {
   readonly inodes?: InodeMemory;
 }
 
-export interface CaseResult extends Pick<Case, "id" | "name" | "kind" | "against"> {
+export interface CaseResult extends Pick<Case, "id" | "name" | "kind" | "against" | "isDax" | "isShownOnly"> {
   readonly runs: readonly GuestRun[];
 }
 

@@ -21,17 +21,17 @@ export function targetsOf(results: Pick<Results, "cases" | "inodes">): Target[] 
   const targets: Target[] = [];
   for (const ours of results.cases) {
     const theirs = ours.against === undefined ? undefined : caseOf(results, ours.against);
-    if (theirs === undefined) continue;
+    if (theirs === undefined || ours.isShownOnly === true) continue;
     for (const { id, name, daxFactor } of ROWS) {
       const value = timesFaster(ours, theirs, id);
-      const factor = ours.id === "blobd-dax" ? daxFactor : undefined;
+      const factor = ours.isDax === true ? daxFactor : undefined;
       if (value === undefined) continue;
       const wanted = `${ours.name}: ${name}: times faster than ${theirs.name}`;
       targets.push({ wanted, value, bound: "at least", limit: factor ?? NOISE, unit: "×" });
     }
   }
-  const dax = caseOf(results, "blobd-dax");
-  const growth = (dax?.runs ?? [])
+  const growth = results.cases
+    .flatMap((one) => (one.isDax === true ? one.runs : []))
     .flatMap((run) => run.readings.filter(({ row }) => row === "read" || row === "mapread"))
     .map(({ cacheGrowthBytes }) => cacheGrowthBytes / MIB);
   if (growth.length > 0)

@@ -4,7 +4,7 @@ import { CASES, type CaseId } from "./case.ts";
 import type { GuestRun, Reading } from "./readings.ts";
 import { drawReport, markdownReport } from "./report.ts";
 import { type CaseResult, figure, type Results, serverMicroseconds } from "./results.ts";
-import { ROWS, type RowId } from "./rows.ts";
+import { argsOf, ROWS, type RowId, rowGroups, rowOf } from "./rows.ts";
 import { isMet, targetsOf } from "./targets.ts";
 
 const MIB = 1 << 20;
@@ -25,7 +25,7 @@ function reading(row: RowId, seconds: number, cacheMib = 0): Reading {
 }
 
 function made(id: CaseId, ...rounds: Reading[][]): CaseResult {
-  const { name, kind, against } = CASES.find((one) => one.id === id)!;
+  const { name, kind, against, isDax, isShownOnly } = CASES.find((one) => one.id === id)!;
   const runs = rounds.map(
     (readings, i): GuestRun => ({
       round: i + 1,
@@ -35,7 +35,8 @@ function made(id: CaseId, ...rounds: Reading[][]): CaseResult {
       anonymous: 3 * MIB,
     }),
   );
-  return { id, name, kind, ...(against && { against }), runs };
+  const marks = { ...(against && { against }), ...(isDax && { isDax }), ...(isShownOnly && { isShownOnly }) };
+  return { id, name, kind, ...marks, runs };
 }
 
 const VIRTIOFSD = made(
@@ -44,7 +45,7 @@ const VIRTIOFSD = made(
   [reading("stat", 4), reading("read", 8)],
 );
 const BLOBD = made("blobd", [reading("stat", 3.5), reading("read", 8.2)]);
-const DAX = made("blobd-dax", [reading("stat", 2), reading("read", 2, 9)]);
+const DAX = made("blobd-dax-inode", [reading("stat", 2), reading("read", 2, 9)]);
 const RESULTS: Results = {
   benchmark: "virtiofs",
   date: "2026-11-01T00:00:00Z",
@@ -82,6 +83,21 @@ test("what was wanted is held against virtiofsd with the same settings", () => {
     [1, 8, true], // own memory for a million inodes
   ]);
   assert.deepEqual(targetsOf({ cases: [BLOBD] }), [], "nothing to hold it against");
+  const tmpfs = made("tmpfs", [reading("read", 3)]);
+  assert.deepEqual(targetsOf({ cases: [VIRTIOFSD, tmpfs] }), [], "nothing is wanted of it");
+});
+
+test("a second reading follows its first in the same guest, and each case has a folder of its own", () => {
+  assert.deepEqual(
+    rowGroups(ROWS)
+      .filter(({ length }) => length > 1)
+      .map((group) => group.map(({ id }) => id)),
+    [
+      ["read", "reread"],
+      ["mapread", "remapread"],
+    ],
+  );
+  assert.equal(argsOf(rowOf("untar"), "blobd"), "untar /tmp/tree.tar /volume/scratch-blobd");
 });
 
 test("the report has each row and what was wanted", () => {

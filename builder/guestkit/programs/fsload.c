@@ -3,7 +3,7 @@
  * program's own. Prints one line: operations, bytes, nanoseconds. Files of a folder are f00000, f00001, …
  *
  *   make DIR COUNT BYTES       creates files            stat DIR COUNT        asks for each file's status
- *   open DIR COUNT             opens, reads and closes  list DIR              reads a folder
+ *   open DIR COUNT             opens, reads and closes  list DIR TIMES        reads a folder
  *   fill FILE BYTES            writes by 1 MiB, fsync   read FILE             reads by 1 MiB
  *   mapread FILE               reads through a mapping  mapwrite FILE BYTES   writes through a mapping, msync by fsync
  *   randread FILE OPS          reads 4 KiB anywhere     randwrite FILE OPS    writes 4 KiB anywhere
@@ -81,11 +81,14 @@ static void open_all(const char *dir, u64 count) {
   }
 }
 
-static void list(const char *dir) {
-  long got, fd = open_at(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY);
-  while ((got = must(call(SYS_getdents64, fd, (long)dirents[0], DIRENT_BYTES, 0), "list", dir)) > 0) {
-    bytes += got;
-    for (char *at = dirents[0]; at < dirents[0] + got; at += ((struct dirent64 *)at)->reclen) operations++;
+static void list(const char *dir, u64 times) {
+  for (; times > 0; times--) {
+    long got, fd = open_at(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY);
+    while ((got = must(call(SYS_getdents64, fd, (long)dirents[0], DIRENT_BYTES, 0), "list", dir)) > 0) {
+      bytes += got;
+      for (char *at = dirents[0]; at < dirents[0] + got; at += ((struct dirent64 *)at)->reclen) operations++;
+    }
+    call(SYS_close, fd, 0, 0, 0);
   }
 }
 
@@ -246,7 +249,7 @@ static int run(int argc, char **argv) {
   if (same(what, "make")) make(name, first, second);
   else if (same(what, "stat")) stat_all(name, first);
   else if (same(what, "open")) open_all(name, first);
-  else if (same(what, "list")) list(name);
+  else if (same(what, "list")) list(name, first ? first : 1);
   else if (same(what, "fill")) fill(name, first);
   else if (same(what, "read")) read_all(name);
   else if (same(what, "mapread")) map_read(name);
