@@ -73,6 +73,7 @@ export class Rehearsal {
         return new FsQueue({
           ...{ worker, fileSystem, session, window: null },
           mapper: new NotingMapper(worker),
+          guestFiles: new ReadOnlyMemory([]),
           log: () => {},
         });
       }, play);
