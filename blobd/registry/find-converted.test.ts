@@ -49,6 +49,23 @@ test("an image that is the converted form itself", async (t) => {
   );
 });
 
+test("annotations from later revisions, and a chunk index of another kind, take nothing away", async (t) => {
+  const documents = new TestDocuments();
+  documents.tag(
+    "1",
+    documents.erofsImage({
+      annotations: {
+        "org.erofs.what-comes-later": "?",
+        "org.erofs.chunk-index.range": "1:2",
+        "org.erofs.chunk-index.mediaType": "application/vnd.erofs.chunk-index.v2",
+      },
+    }),
+  );
+  const { found } = await find(t, documents);
+  assert.equal(found?.how, "itself");
+  assert.equal(found?.layers.meta.chunkIndex, undefined);
+});
+
 test("an entry of the index, for the platform that is wanted", async (t) => {
   const documents = new TestDocuments();
   const source = documents.tarImage();

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Store } from "../../blobd/store/index.ts";
+import { EROFS_ANNOTATIONS, EROFS_ARTIFACT, OCI_INDEX, OCI_MANIFEST } from "../../formats/oci/index.ts";
 import {
   buildTar,
   erofsify,
@@ -65,3 +66,65 @@ test("an image that was pushed converted is fetched as it was made", async () =>
   assert.deepEqual([again.json.cached, again.json.layersFetched], [true, 0]);
   assert.equal((await erofsify(["check", "--store", at("puller"), ref("app:1-erofs")])).status, 0);
 });
+
+interface Manifest {
+  readonly config: { digest: string; size: number };
+  readonly subject: { digest: string };
+  readonly layers: { digest: string; size: number; annotations: Record<string, string> }[];
+}
+
+const ZEROS = `sha256:${"0".repeat(64)}`;
+
+/** Lies of a manifest, and what is said of each. */
+const LIES: readonly (readonly [RegExp, (manifest: Manifest) => void])[] = [
+  [
+    /holds sha256:[0-9a-f]{64}, its manifest says sha256:0{64}/,
+    ({ layers }) => {
+      layers[0]!.annotations[EROFS_ANNOTATIONS.uncompressedDigest] = ZEROS;
+    },
+  ],
+  [/layer 1 holds [0-9a-f]{64}, its metadata say/, ({ layers }) => void layers.unshift(layers.splice(1, 1)[0]!)],
+  [/its manifest says 17/, ({ layers }) => withoutIndex(layers[0]!, { size: 17 })],
+  [/does not exist there/, ({ layers }) => withoutIndex(layers[0]!, { digest: ZEROS })],
+  // A config as zstd.
+  [/zstd/, ({ layers, config: { digest, size } }) => withoutIndex(layers[0]!, { digest, size })],
+];
+
+function withoutIndex(layer: Manifest["layers"][number], more: object): void {
+  delete layer.annotations[EROFS_ANNOTATIONS.chunkIndexRange];
+  Object.assign(layer, more);
+}
+
+test("a form that lies, or is not there as a whole, is told, and the source is converted in its place", async () => {
+  const { json: pushed } = await ok("push", "--json", "--store", at("maker"), ref("app:1"), "--as", "referrer");
+  const { json: made } = await convert("maker", "app:1", "--from-source");
+  const manifests = `http://${registry.host}/v2/test/app/manifests`;
+  const headers = { accept: OCI_MANIFEST };
+  const manifest = (await (await fetch(`${manifests}/${pushed.manifestDigest}`, { headers })).json()) as Manifest;
+  for (const [i, [expected, lie]] of LIES.entries()) {
+    const lying = structuredClone(manifest);
+    lie(lying);
+    const entry = { mediaType: OCI_MANIFEST, artifactType: EROFS_ARTIFACT, ...storeManifest(JSON.stringify(lying)) };
+    const body = JSON.stringify({ schemaVersion: 2, mediaType: OCI_INDEX, manifests: [entry] });
+    const url = `${manifests}/${manifest.subject.digest.replace(":", "-")}`;
+    const { status } = await fetch(url, { method: "PUT", headers: { "content-type": OCI_INDEX }, body });
+    assert.equal(status, 201);
+    const { json, stderr } = await convert(`lied-to-${i}`, "app:1");
+    assert.match(stderr, /is not used/, `${expected}`);
+    assert.match(stderr, expected);
+    assert.deepEqual([json.meta, json.blobs, json.converted], [made.meta, made.blobs, undefined]);
+  }
+});
+
+/** Puts a manifest on the registry's disk: it would not take one by the front door that names what is not there. */
+function storeManifest(text: string): { digest: string; size: number } {
+  const hex = createHash("sha256").update(text).digest("hex");
+  const root = join(registry.storage, "docker/registry/v2");
+  const put = (folder: string, name: string, content: string) => {
+    mkdirSync(join(root, folder), { recursive: true });
+    writeFileSync(join(root, folder, name), content);
+  };
+  put(`blobs/sha256/${hex.slice(0, 2)}/${hex}`, "data", text);
+  put(`repositories/test/app/_manifests/revisions/sha256/${hex}`, "link", `sha256:${hex}`);
+  return { digest: `sha256:${hex}`, size: text.length };
+}

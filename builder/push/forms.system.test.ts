@@ -253,6 +253,19 @@ test("all platforms: an index of converted images, or one entry for each beside 
   assert.equal((await manifest("test/app", `sha256-${arm64.digest.slice(7)}`))?.json.manifests.length, 1);
 });
 
+test("converted and pushed in one go", async () => {
+  await pushImage(at("layout"), "v1", app("both:1"));
+  const args = ["--json", "--store", at("one-go"), app("both:1"), "--push", "--as", "referrer"];
+  const { status, stdout, stderr } = await erofsify(args);
+  assert.equal(status, 0, stderr);
+  const { pushed, converted } = JSON.parse(stdout);
+  assert.equal(converted, undefined);
+  assert.equal((await pull("one-go-puller", app("both:1"))).how, "referrer");
+  assert.equal((await manifest("test/both", pushed.manifestDigest))?.json.subject?.digest, source.digest);
+  // Again: what is attached is not taken for the source.
+  assert.equal(JSON.parse((await erofsify(args)).stdout).pushed.manifestDigest, pushed.manifestDigest);
+});
+
 test("forms that cannot be, and sources that have gone, are told", async () => {
   for (const [args, status, message] of [
     [[app(), "--as", "heap"], 2, /expected tag, index or referrer/],
@@ -263,6 +276,15 @@ test("forms that cannot be, and sources that have gone, are told", async () => {
   ] as const) {
     const result = await erofsify(["push", "--quiet", "--store", at("store"), ...args]);
     assert.equal(result.status, status, result.stderr);
+    assert.match(result.stderr, message);
+  }
+  for (const [args, message] of [
+    [["--to", app("x:1")], /--to and --as say where to --push/],
+    [["--push", "--inline-tails"], /exclude each other/],
+    [["--push", "--as", "heap"], /expected tag, index or referrer/],
+  ] as const) {
+    const result = await erofsify(["convert", "--store", at("never"), app(), ...args]);
+    assert.equal(result.status, 2, result.stderr);
     assert.match(result.stderr, message);
   }
 });

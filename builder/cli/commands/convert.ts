@@ -20,6 +20,10 @@ export interface ConvertCommandOptions extends SourceCommandOptions, FormOptions
   readonly verity?: boolean;
   readonly dict?: readonly string[];
   readonly maxLayerSize?: string;
+  /** Send the result to a registry; `to` and `as` are those of `push`. */
+  readonly push?: boolean;
+  readonly to?: string;
+  readonly as?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
   readonly store?: string;
@@ -37,26 +41,46 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
     ...(options.maxLayerSize !== undefined && { maxBlobBytes: parseBytes(options.maxLayerSize, "--max-layer-size") }),
   };
   checkTargets(options);
+  const push = options.push ? await preparePush(ref, options) : undefined;
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
   const interrupt = onInterrupt();
   const { signal } = interrupt;
+  // What is pushed was made here.
+  const form = push === undefined ? options : { fromSource: true };
   try {
-    const obtained = await obtainImage(spec, { ...convertOptions, onProgress: progress.listener, signal }, options);
+    const obtained = await obtainImage(spec, { ...convertOptions, onProgress: progress.listener, signal }, form);
     progress.stop();
     const { record } = obtained.result;
     const exported: string[] = [];
     if (options.output !== undefined) exported.push(await exportDirectory(storeRoot, record, options.output, signal));
     if (options.single !== undefined) exported.push(await exportSingle(storeRoot, record, options.single, signal));
-    if (options.json) await writeLines([JSON.stringify(jsonResult(obtained, storeRoot, exported), null, 2)]);
-    else if (!options.quiet) await writeOut(textResult(obtained, storeRoot, exported));
+    const pushed = await push?.();
+    const json = () => ({ ...jsonResult(obtained, storeRoot, exported), ...(pushed && { pushed: pushed.result }) });
+    if (options.json) await writeLines([JSON.stringify(json(), null, 2)]);
+    else if (!options.quiet) await writeOut(textResult(obtained, storeRoot, exported) + (pushed?.text ?? ""));
   } finally {
     progress.stop();
     interrupt.dispose();
   }
 }
 
+/** Finds out before the work whether it can be pushed; what comes back does it. @throws UsageError */
+async function preparePush(ref: string, options: ConvertCommandOptions) {
+  if (options.inlineTails)
+    throw new UsageError("--push and --inline-tails exclude each other: registries get file data in blobs");
+  // Loaded when it is used.
+  const { checkPush, pushReference, pushText } = await import("./push.ts");
+  const pushOptions = { ...options, compression: "zstd" };
+  checkPush(ref, pushOptions);
+  return async () => {
+    const result = await pushReference(ref, pushOptions);
+    return { result, text: pushText(result) };
+  };
+}
+
 /** Finds out before the work, not after it, that its result has no place to go to. */
-function checkTargets({ output, single, verity }: ConvertCommandOptions): void {
+function checkTargets({ output, single, verity, push, to, as }: ConvertCommandOptions): void {
+  if (!push && (to !== undefined || as !== undefined)) throw new UsageError("--to and --as say where to --push");
   if (single !== undefined && verity)
     throw new UsageError("--single and --verity exclude each other: a hash tree belongs to a file of the store");
   const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory();

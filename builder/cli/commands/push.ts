@@ -57,6 +57,13 @@ export interface PushedReference extends PushResult {
   readonly reference: string;
 }
 
+/** @throws UsageError for what can be known to be wrong without any work */
+export function checkPush(ref: string, options: PushCommandOptions): void {
+  const form = formOf(options.as);
+  targetOf(ref, options.to, form, formatOf(options, form));
+  encodingOf(options);
+}
+
 /** Converts what has to be converted, and pushes. Nothing is printed but progress. */
 export async function pushReference(ref: string, options: PushCommandOptions): Promise<PushedReference> {
   const form = formOf(options.as);
