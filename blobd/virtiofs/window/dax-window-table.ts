@@ -5,6 +5,7 @@ import type { ShmemMapper } from "../../vhost/index.ts";
 import { COMPOSITE, RANGE_PAGES, WindowTable } from "./table.ts";
 
 const EINTR = 4;
+const EIO = 5;
 const EFAULT = 14;
 const EINVAL = 22;
 const EBADF = 9;
@@ -36,8 +37,8 @@ export interface WindowOptions {
  *
  * What a guest may see of a file is mapped at any time, in one of two ways:
  *
- *  - By an alias, as a whole range, as soon as the file reaches into it. Where the file ends is no matter: Linux in the guest
- *    does not look behind. A range that a shorter file does not reach any more is unmapped.
+ *  - As a whole range, as soon as the file reaches into it: by an alias, where the file ends in it. Where it ends is no matter:
+ *    Linux in the guest does not look behind. A range that a shorter file does not reach any more is unmapped.
  *  - Without one, up to the page in which the file ends: the VMM refuses what the file does not have. A file that grows gets
  *    another piece before the guest hears of the new size (`grow`); one that shrinks loses pages before it does (`shrink`).
  *    The VMM unmaps only what it mapped by one message, so the piece in which the cut lies goes for a moment, with what is kept
@@ -285,6 +286,12 @@ export class DaxWindowTable implements DaxWindow {
     if (fd < 0) return fd;
     const fileOffset = table.fileOffset[range]! + from * PAGE_SIZE;
     if (table.whole[range] === 0) return this.#mapPiece(range, fd, fileOffset, from, to);
+    // Only a range in which the file ends takes an alias. One that the file is cut in later stays as it is, as an alias would.
+    if (fileSize(fd) >= fileOffset + (to - from) * PAGE_SIZE) {
+      const status = this.#mapPiece(range, fd, fileOffset, from, to);
+      // Refused: it may have been cut just now.
+      if (status !== -EIO) return status;
+    }
     const alias = this.#alias?.(fd) ?? -ENODEV;
     if (alias < 0) {
       // Such as a file on a file system that is stacked on others itself: by pieces then.
