@@ -27,6 +27,8 @@ export interface WorkerData {
 }
 
 const EBADF = 9;
+/** Of so many queues the threads rehearse: it takes a processor's time, and more are not busy at once at first. */
+const MAX_REHEARSED = 4;
 
 /** Makes the handler of one queue: a file system of its own over the shared state. */
 export const makeQueue: HandlerFactory = (worker) => {
@@ -35,13 +37,15 @@ export const makeQueue: HandlerFactory = (worker) => {
   const rehearsal = new Rehearsal();
   const prepare = (isAsked: () => boolean) => {
     try {
-      rehearsal.run(worker.queue, isAsked);
+      if (worker.queue <= MAX_REHEARSED) rehearsal.run(worker.queue, isAsked);
     } catch (error) {
       log(`queue ${worker.queue} was not rehearsed, its first requests will be slow: ${(error as Error).message}`);
     }
   };
   if ("late" in data) prepare(() => isGiven(data));
   const { options, memoryFd, volume, aliasFolderFd, holdFd, guestFiles } = "late" in data ? takeData(data) : data;
+  // Confined to its directory, it finds no place for it.
+  if (volume.kind === "directory" && volume.config.sandbox === "thread") prepare(() => false);
   const { windowBytes } = options;
   const memory = mapDeviceMemory(memoryFd, windowBytes);
   const mapper = new NotingMapper(worker);
