@@ -3,7 +3,8 @@ import { parseImageConfig, platformFit } from "../../../formats/oci/index.ts";
 import { convertImage, type ProgressListener } from "../../image/index.ts";
 import type { SourceSpec } from "../../names/index.ts";
 import { hasVerity, ImageError, type OpenedImage, openImage } from "../../open/index.ts";
-import { openSource, type PushForm, sourcePlatforms } from "../../push/index.ts";
+import { findManifest, openSource, type PushForm, sourcePlatforms } from "../../push/index.ts";
+import { SourceError } from "../../sources/index.ts";
 import { UsageError } from "../exit.ts";
 import { type SourceCommandOptions, sourceOf } from "./source.ts";
 
@@ -34,9 +35,10 @@ export async function imagesToPush(
   const images: ImageToPush[] = [];
   try {
     for (const spec of await specsOf(ref, options, signal)) {
-      // An index and an attachment are about what the source is now: then it is asked, however little there is to convert.
-      const here = form === "tag" && !options.pull ? await openHere(ref, spec, options) : undefined;
-      const image = here ?? (await convert(spec, options, onProgress, signal));
+      const here = options.pull ? undefined : await openHere(ref, spec, options);
+      const isCurrent = here !== undefined && (form === "tag" || (await isOfSource(here, spec, options, signal)));
+      if (here !== undefined && !isCurrent) here.close();
+      const image = isCurrent ? here : await convert(spec, options, onProgress, signal);
       if (image.stored === undefined) {
         image.close();
         throw new UsageError(`${ref} is a file: expected an image of the store, or a source`);
@@ -55,8 +57,7 @@ async function specsOf(ref: string, options: PushImagesOptions, signal: AbortSig
   if (!options.allPlatforms) return [spec];
   if (options.platform !== undefined) throw new UsageError("--platform and --all-platforms exclude each other");
   if (spec.kind !== "registry") throw new UsageError(`--all-platforms: ${ref} is not in a registry`);
-  const how = options.plainHttp ? { plainHttp: true } : {};
-  const platforms = await sourcePlatforms(await openSource(spec.reference, how, signal));
+  const platforms = await sourcePlatforms(await openSource(spec.reference, howOf(options), signal));
   return platforms.map((platform) => ({ ...spec, platform }));
 }
 
@@ -76,6 +77,27 @@ async function openHere(ref: string, spec: SourceSpec, options: PushImagesOption
   if (layers.length > 0 && isForIt && (!options.verity || hasVerity(image))) return image;
   image.close();
   return undefined;
+}
+
+/** An index and an attachment are about what the source is now. */
+async function isOfSource(
+  { stored }: OpenedImage,
+  spec: SourceSpec,
+  options: PushImagesOptions,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (stored === undefined || spec.kind !== "registry") return true;
+  try {
+    await findManifest(await openSource(spec.reference, howOf(options), signal), stored.record.manifestDigest);
+    return true;
+  } catch (error) {
+    if (error instanceof SourceError && error.code === "ERR_NOT_FOUND") return false;
+    throw error;
+  }
+}
+
+function howOf({ plainHttp }: PushImagesOptions): { plainHttp?: boolean } {
+  return plainHttp ? { plainHttp } : {};
 }
 
 async function convert(
