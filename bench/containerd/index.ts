@@ -4,9 +4,9 @@
  */
 import { fileURLToPath } from "node:url";
 import { pushImage, run, startRegistry } from "../../builder/testkit/index.ts";
-import { ContainerdLab } from "../../samples/containerd/index.ts";
+import { addConverted, ContainerdLab } from "../../samples/containerd/index.ts";
 import { readLayout } from "../convert/layout.ts";
-import { describeMachine, type QuietOptions, saveReport } from "../kit/index.ts";
+import { describeMachine, type QuietOptions, saveReport, withWorkFolder } from "../kit/index.ts";
 import { CASES, type Case, measureCase, type Sample } from "./cases.ts";
 import { drawReport, markdownReport, textReport } from "./report.ts";
 import { caseResult, type Results } from "./results.ts";
@@ -32,12 +32,17 @@ export async function benchContainerd(options: ContainerdBenchOptions): Promise<
   const registry = await startRegistry();
   const lab = await ContainerdLab.start({ parent: options.workDirectory });
   try {
-    const reference = `${registry.host}/bench:${TAG}`;
-    await pushImage(image.layout, TAG, reference, "v2s2");
+    await lab.startServe();
+    const plain = `${registry.host}/bench:${TAG}`;
+    const converted = `${registry.host}/converted:${TAG}`;
+    for (const reference of [plain, converted]) await pushImage(image.layout, TAG, reference, "v2s2");
+    await withWorkFolder(options.workDirectory, "converted", async (work) => {
+      await addConverted(converted, work, "referrer");
+    });
     const samples = new Map<Case, Sample[]>();
     for (let round = 1; round <= options.rounds; round++)
       for (const one of CASES) {
-        const sample = await measureCase(lab, one, reference, options.quiet);
+        const sample = await measureCase(lab, one, one.isServed ? converted : plain, options.quiet);
         samples.set(one, [...(samples.get(one) ?? []), sample]);
         say(`round ${round}: ${one.name}: ${JSON.stringify(sample)}`);
       }
