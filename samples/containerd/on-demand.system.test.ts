@@ -3,14 +3,18 @@
  * demand. Needs root. Subtests depend on each other, as in images.system.test.ts.
  */
 import assert from "node:assert/strict";
+import { randomUUID } from "node:crypto";
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Store } from "../../blobd/store/index.ts";
 import {
   buildTar,
   compareTrees,
   pushImage,
   type Registry,
+  run,
   startRegistry,
   tempDir,
   writeOciLayout,
@@ -66,6 +70,9 @@ async function contentOf(image: string): Promise<string | undefined> {
 }
 
 test("a converted image is not pulled, and starts with a small part of its bytes", async () => {
+  // The same image elsewhere has none.
+  await lab.pull(await publish("plain", layers));
+  assert.deepEqual(await removeAll(lab), NOTHING);
   await lab.pull(converted);
   assert.equal(await contentOf(converted), `1/${1 + layers.length}`, "no layer was fetched");
   assert.equal(await runContainer(lab, converted, "first", "/bin/cat", "/data/keep"), "kept");
@@ -144,6 +151,71 @@ test("when what serves was killed, the next container has a new one", async () =
   assert.equal(Number(await soon(read)), 2 * (8 << 20) + 4);
   await lab.ctr("tasks", "kill", "--signal", "KILL", "lives");
   await soon(() => lab.ctr("containers", "rm", "lives"));
+});
+
+test("a damaged blob of a converted image is fetched anew when its image is mounted again", async () => {
+  await removeAll(lab);
+  await lab.pull(converted);
+  assert.equal(
+    await runContainer(lab, converted, "whole", "/bin/sh", "-c", "cat /large-* | wc -c"),
+    `${LARGE * (8 << 20)}\n`,
+  );
+  const blobs = lab.outside(join(lab.store, "blobs/sha256"));
+  const complete = readdirSync(blobs);
+  assert.ok(complete.length >= LARGE, "what was read through is complete");
+  await lab.stopSnapshotter();
+  for (const line of await lab.mounts()) await lab.run(lab.inside("umount", "-l", line.split(" ")[1]!));
+  await lab.kill("serve");
+  for (const name of complete) {
+    chmodSync(join(blobs, name), 0o644);
+    const bytes = readFileSync(join(blobs, name));
+    writeFileSync(join(blobs, name), bytes.fill(0xff, 0, 5000));
+  }
+  await lab.startServe();
+  await lab.startSnapshotter();
+  const script = "cat /data/keep /large-0 | wc -c";
+  assert.equal(
+    Number(await soon(() => runContainer(lab, converted, "repaired", "/bin/sh", "-c", script))),
+    4 + (8 << 20),
+  );
+});
+
+for (const delayMs of [60, 200])
+  test(`the snapshotter killed ${delayMs} ms into the pull of a converted image: the next pull is whole`, async () => {
+    await removeAll(lab);
+    const pull = lab.pull(converted).catch(() => "broken off");
+    await sleep(delayMs);
+    await lab.kill("snapshotter");
+    await lab.startSnapshotter();
+    await pull;
+    await soon(() => lab.pull(converted));
+    assert.equal(await runContainer(lab, converted, "after", "/bin/cat", "/data/keep"), "kept");
+  });
+
+test("a disk that is full: reads of what is not here fail, and succeed when there is room", async () => {
+  await removeAll(lab);
+  await lab.kill("serve");
+  const disk = join(lab.directory, "disk");
+  await lab.run(lab.inside("truncate", "--size", "60M", disk));
+  await run("mkfs.ext4", ["-q", lab.outside(disk)]);
+  await lab.run(lab.inside("mount", "-o", "loop", disk, lab.store));
+  await lab.run(lab.inside("rmdir", join(lab.store, "lost+found"))); // A store is made in an empty folder.
+  await lab.startServe();
+  await lab.pull(converted);
+  const ballast = join(lab.store, "ballast");
+  await lab.run(lab.inside("sh", "-c", `head -c 40M /dev/zero >${ballast}`));
+  const script = "set -o pipefail; cat /large-* | wc -c";
+  const read = (id: string) => runContainer(lab, converted, id, "/bin/sh", "-c", script);
+  await assert.rejects(read("full"), /Input\/output error|No space left/);
+  await lab.run(lab.inside("rm", ballast));
+  // What has failed is tried again after a moment.
+  assert.equal(Number(await soon(() => read(`room-${randomUUID()}`))), LARGE * (8 << 20));
+  assert.deepEqual(await removeAll(lab), NOTHING);
+  await lab.kill("serve");
+  await lab.stopSnapshotter();
+  await lab.run(lab.inside("umount", "-l", join(lab.store, "serve"))).catch(() => {});
+  await lab.run(lab.inside("umount", lab.store));
+  await lab.startSnapshotter();
 });
 
 test("all removed: store, folders and mounts are as they were", async () => {

@@ -73,7 +73,7 @@ export class PulledImages {
     labels: Readonly<Record<string, string>>,
     caller: Caller,
   ): Promise<Reference[]> {
-    const asked = labels[IMAGE_REF];
+    const asked = askedFor(labels);
     const named = asked === undefined ? undefined : parsed(() => parseReference(asked));
     if (named !== undefined) return [named];
     const filters = Array.from({ length: MAX_ENTRIES }, (_, i) => `labels."${ENTRY_LABEL}${i}"==${manifestDigest}`);
@@ -114,6 +114,11 @@ export class PulledImages {
     const { layers } = manifest;
     return { manifestDigest: digest, layers, chainIds: chainIdsOf(config.diffIds), platform: config.platform };
   }
+}
+
+/** The image as it was asked for, when containerd tells it. */
+export function askedFor(labels: Readonly<Record<string, string>>): string | undefined {
+  return labels[IMAGE_REF];
 }
 
 /** OCI image spec, config.md, "Layer ChainID". */

@@ -5,7 +5,7 @@ import { type ConvertedImage, DEFAULT_RETRY, type Environment, findConverted } f
 import type { Caller, ContentClient } from "../content-client.ts";
 import type { RemoteLayer } from "../state/index.ts";
 import { Leases } from "./leases.ts";
-import { type PulledImage, PulledImages } from "./pulled-image.ts";
+import { askedFor, type PulledImage, PulledImages } from "./pulled-image.ts";
 
 /** How long a pull waits while the registry is asked whether there is a converted form, in ms. */
 const FIND_MS = 5000;
@@ -43,7 +43,7 @@ interface Known {
 export class RemoteImages {
   readonly #parts: RemoteImagesParts;
   readonly #pulled: PulledImages;
-  /** By the manifest's digest. */
+  /** By the manifest's digest, and the name that it was asked for by: each repository has its own converted forms. */
   readonly #known = new Map<string, Known>();
 
   constructor(parts: RemoteImagesParts) {
@@ -74,14 +74,15 @@ export class RemoteImages {
 
   #layers(image: PulledImage, labels: Readonly<Record<string, string>>, caller: Caller): Known["layers"] {
     const nowMs = performance.now();
-    for (const [digest, { untilMs }] of this.#known) if (untilMs < nowMs) this.#known.delete(digest);
-    const known = this.#known.get(image.manifestDigest);
+    for (const [key, { untilMs }] of this.#known) if (untilMs < nowMs) this.#known.delete(key);
+    const key = `${image.manifestDigest} ${askedFor(labels) ?? ""}`;
+    const known = this.#known.get(key);
     if (known !== undefined) return known.layers;
     const layers = this.#open(image, labels, caller).catch((error) => {
       this.#parts.onWarning(`${image.manifestDigest} is pulled: its converted form cannot be used`, error);
       return null;
     });
-    this.#known.set(image.manifestDigest, { layers, untilMs: nowMs + REMEMBER_MS });
+    this.#known.set(key, { layers, untilMs: nowMs + REMEMBER_MS });
     return layers;
   }
 
