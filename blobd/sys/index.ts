@@ -40,6 +40,7 @@ export {
 } from "./mount.ts";
 export { MUTEX_BYTES, Mutex } from "./mutex.ts";
 export { makeDevice, mknod, setTimes, type Timestamp } from "./nodes.ts";
+export { ownDescriptors, ProcessDescriptors } from "./own-descriptors.ts";
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";
 export { tryLockRange, unlockRange } from "./range-lock.ts";
 export { fileSize, openAt, preadAt, pwriteAt } from "./raw-files.ts";

@@ -18,11 +18,13 @@ const SIGNATURES = {
   pwrite: ["long", "int", "address", "size", "off"],
   lseek: ["long", "int", "off", "int"],
   openat: ["int", "int", "bytes", "int", "u32"],
-  // The first argument of these five is the system call's number, SYS below.
+  // The first argument of these is the system call's number, SYS below.
   fsopen: ["long", "long", "bytes", "int"],
   fsconfig: ["long", "long", "int", "int", "bytes", "bytes", "int"],
   fsmount: ["long", "long", "int", "int", "int"],
   moveMount: ["long", "long", "int", "bytes", "int", "bytes", "int"],
+  pidfdOpen: ["long", "long", "int", "u32"],
+  pidfdGetfd: ["long", "long", "int", "int", "u32"],
   futex: ["long", "long", "address", "int", "u32", "address", "address", "u32"],
 } as const;
 
@@ -38,6 +40,8 @@ const SYMBOLS = {
   fsconfig: "syscall",
   fsmount: "syscall",
   moveMount: "syscall",
+  pidfdOpen: "syscall",
+  pidfdGetfd: "syscall",
   futex: "syscall",
 };
 
@@ -46,7 +50,15 @@ const isX64 = process.arch === "x64";
  * System call numbers. Linux include/uapi/asm-generic/unistd.h, and for x86-64 where it has its own
  * arch/x86/entry/syscalls/syscall_64.tbl.
  */
-export const SYS = { futex: isX64 ? 202 : 98, moveMount: 429, fsopen: 430, fsconfig: 431, fsmount: 432 } as const;
+export const SYS = {
+  futex: isX64 ? 202 : 98,
+  moveMount: 429,
+  fsopen: 430,
+  fsconfig: 431,
+  fsmount: 432,
+  pidfdOpen: 434,
+  pidfdGetfd: 438,
+} as const;
 
 let libc_: Native<typeof SIGNATURES> | null = null;
 

@@ -1,5 +1,6 @@
 /** The /dev/fuse transport: a file system mounted on this host, served by threads. */
 export type { AttachOptions } from "./attach.ts";
+export { DeviceChannel } from "./channel.ts";
 export { abortConnection, findFuseMount } from "./connection.ts";
 export type { FileSystemSource } from "./job.ts";
 export { FuseMount, type FuseMountOptions, MAX_THREADS } from "./mount.ts";

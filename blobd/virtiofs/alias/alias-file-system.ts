@@ -1,3 +1,4 @@
+import { closeSync } from "node:fs";
 import { setU53 } from "../../../formats/bytes/index.ts";
 import { Attr, InitFlag2, OpenReplyFlag } from "../../../formats/fuse/index.ts";
 import {
@@ -9,7 +10,7 @@ import {
   replyOpen,
   type Validity,
 } from "../../fuse/index.ts";
-import { closeBacking, openBacking } from "../../sys/index.ts";
+import { closeBacking, openBacking, type ProcessDescriptors } from "../../sys/index.ts";
 
 const ENOENT = 2;
 const ROOT_ID = 1;
@@ -20,45 +21,63 @@ const ALIAS_BYTES = 2 ** 50;
 const FOR_EVER: Validity = { seconds: 1_000_000_000, nanos: 0 };
 
 /**
- * The file system of aliases: the name `5.17` is a file that passes everything through to this process's descriptor 5, but
+ * The file system of aliases: the name `5.17` is a file that passes everything through to the process's descriptor 5, but
  * says that it is as long as anybody could want. What follows the dot makes a name new, for the kernel keeps names.
- *
- * @param shared word 0: the descriptor of /dev/fuse, once it is mounted
  */
-export function openAliasFileSystem(shared: SharedArrayBuffer): FileSystem {
-  const device = new Int32Array(shared, 0, 1);
+export class AliasFileSystem implements FileSystem {
+  readonly #deviceFd: number;
+  readonly #descriptors: ProcessDescriptors;
   /** Descriptors by node. */
-  const nodes = new Map<number, number>();
-  let lastNode = ROOT_ID;
-  return {
-    init: () => ({ flags: 0, flags2: InitFlag2.PASSTHROUGH }),
-    destroy: () => nodes.clear(),
-    forget: (nodeId) => {
-      nodes.delete(nodeId);
-    },
-    lookup(request) {
-      const name = request.input.bytes.toString("latin1", request.nameAt, request.nameAt + request.nameBytes);
-      const [, fd] = /^(\d+)\.\d+$/.exec(name) ?? [];
-      if (fd === undefined) return -ENOENT;
-      nodes.set(++lastNode, Number(fd));
-      putAttributes(request, replyEntry(request, lastNode, 0, FOR_EVER, FOR_EVER), lastNode);
-      return 0;
-    },
-    getattr(request) {
-      putAttributes(request, replyAttr(request, FOR_EVER), request.nodeId);
-      return 0;
-    },
-    open(request) {
-      const fd = nodes.get(request.nodeId);
-      if (fd === undefined) return -ENOENT;
-      const id = openBacking(Atomics.load(device, 0), fd);
-      return id < 0 ? id : replyOpen(request, id, OpenReplyFlag.PASSTHROUGH, id);
-    },
-    release(request) {
-      closeBacking(Atomics.load(device, 0), request.in.getUint32(IN_ARGS, true));
-      return 0;
-    },
-  };
+  readonly #nodes = new Map<number, number>();
+  #lastNode = ROOT_ID;
+
+  /** @param deviceFd of /dev/fuse, of the mount */
+  constructor(deviceFd: number, descriptors: ProcessDescriptors) {
+    this.#deviceFd = deviceFd;
+    this.#descriptors = descriptors;
+  }
+
+  init(): { flags: number; flags2: number } {
+    return { flags: 0, flags2: InitFlag2.PASSTHROUGH };
+  }
+
+  destroy(): void {
+    this.#nodes.clear();
+  }
+
+  forget(nodeId: number): void {
+    this.#nodes.delete(nodeId);
+  }
+
+  lookup(request: FuseRequest): number {
+    const name = request.input.bytes.toString("latin1", request.nameAt, request.nameAt + request.nameBytes);
+    const [, fd] = /^(\d{1,9})\.\d+$/.exec(name) ?? [];
+    if (fd === undefined) return -ENOENT;
+    this.#nodes.set(++this.#lastNode, Number(fd));
+    const at = replyEntry(request, this.#lastNode, 0, FOR_EVER, FOR_EVER);
+    putAttributes(request, at, this.#lastNode);
+    return 0;
+  }
+
+  getattr(request: FuseRequest): number {
+    putAttributes(request, replyAttr(request, FOR_EVER), request.nodeId);
+    return 0;
+  }
+
+  open(request: FuseRequest): number {
+    const fd = this.#nodes.get(request.nodeId);
+    if (fd === undefined) return -ENOENT;
+    const own = this.#descriptors.get(fd);
+    if (own < 0) return own;
+    const id = openBacking(this.#deviceFd, own);
+    closeSync(own);
+    return id < 0 ? id : replyOpen(request, id, OpenReplyFlag.PASSTHROUGH, id);
+  }
+
+  release(request: FuseRequest): number {
+    closeBacking(this.#deviceFd, request.in.getUint32(IN_ARGS, true));
+    return 0;
+  }
 }
 
 function putAttributes({ out }: FuseRequest, at: number, nodeId: number): void {

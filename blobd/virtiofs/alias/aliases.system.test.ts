@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   closeSync,
   fstatSync,
@@ -13,10 +15,15 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { mapShared, unmapShared, viewMemory } from "../../sys/index.ts";
 import { Aliases, openAlias } from "./index.ts";
 
 const MAPPED_BYTES = 2 << 20;
+// This file is dist/blobd/virtiofs/alias/aliases.system.test.js when it runs.
+const OPENER = fileURLToPath(new URL("./testing-opener.js", import.meta.url));
+const GONE_WITHIN_MS = 10_000;
 
 test("an alias says that it is long, and its memory is the file's, also when the aliases are gone", async (t) => {
   const dir = mkdtempSync(join(tmpdir(), "alias-test-"));
@@ -59,4 +66,22 @@ test("what is no descriptor has no alias; two of one file are two, of one memory
   for (const address of addresses) unmapShared(address, 4096);
   for (const open of [...pair, fd]) closeSync(open);
   await aliases.close();
+});
+
+// A process that waits for a server which is one of its own threads could not be killed: its descriptors of /dev/fuse stay
+// open for as long as it waits.
+test("a process that is killed while it opens aliases is gone at once", async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), "alias-test-"));
+  t.after(() => rmSync(dir, { recursive: true }));
+  const path = join(dir, "file");
+  writeFileSync(path, "text");
+  for (let round = 0; round < 8; round++) {
+    const child = spawn(process.execPath, [OPENER, path], { stdio: ["ignore", "pipe", "inherit"] });
+    await once(child.stdout, "data");
+    await sleep(5 + 7 * round);
+    const ended = once(child, "exit");
+    child.kill("SIGKILL");
+    const isGone = await Promise.race([ended.then(() => true), sleep(GONE_WITHIN_MS, false, { ref: false })]);
+    assert.ok(isGone, `round ${round}: process ${child.pid} has not ended`);
+  }
 });

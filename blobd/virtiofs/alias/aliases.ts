@@ -1,8 +1,8 @@
-import { closeSync, mkdtempSync, openSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { FuseMount } from "../../fuse/device/index.ts";
-import { openAt, unmount } from "../../sys/index.ts";
+import { closeSync, fstatSync } from "node:fs";
+import { Worker } from "node:worker_threads";
+import { abortConnection } from "../../fuse/device/index.ts";
+import { createMount, openAt, openFuseDevice } from "../../sys/index.ts";
+import type { AliasThreadData, AliasThreadMessage } from "./alias-thread.ts";
 
 /**
  * Aliases of files for a VMM that looks at a file's size before it maps it.
@@ -14,15 +14,25 @@ import { openAt, unmount } from "../../sys/index.ts";
  *
  * The file system is mounted for this process alone: a mount that nobody sees, reached through a descriptor. Mappings do not
  * need it any longer, and outlive it.
+ *
+ * Its server is a thread of this process, which the other threads wait for. Only that thread has the descriptor of /dev/fuse
+ * (alias-thread.ts): when the process is killed, the descriptor goes with the thread, the kernel ends the connection, and
+ * with it the waiting. A thread that waits for its own process could not be killed otherwise, nor so the process.
  */
 export class Aliases {
   /** Of the mounted folder. */
   readonly folderFd: number;
-  readonly #mount: FuseMount;
+  /** Number in fusectl; it is this mount's for as long as `folderFd` is open. */
+  readonly #connection: number;
+  readonly #ended: Promise<void>;
+  readonly #onExit = () => void abortConnection(this.#connection);
 
-  private constructor(folderFd: number, mount: FuseMount) {
+  private constructor(folderFd: number, ended: Promise<void>) {
     this.folderFd = folderFd;
-    this.#mount = mount;
+    this.#connection = minorOf(fstatSync(folderFd).dev);
+    this.#ended = ended;
+    // A thread in read(2) cannot be ended, and process.exit() would wait for it.
+    process.on("exit", this.#onExit);
   }
 
   /**
@@ -30,32 +40,42 @@ export class Aliases {
    * @throws SysError when that is not allowed: it takes root
    */
   static async start(log: (line: string) => void): Promise<Aliases> {
-    const shared = new SharedArrayBuffer(4);
-    const target = mkdtempSync(join(tmpdir(), "blobd-aliases-"));
+    const deviceFd = openFuseDevice();
+    let folderFd = -1;
     try {
-      const mount = await FuseMount.start({
-        target,
-        source: "blobd",
-        threads: 1,
-        log,
-        fileSystem: {
-          module: new URL("./alias-file-system.js", import.meta.url).href,
-          open: "openAliasFileSystem",
-          args: [shared],
-        },
+      const options = [`fd=${deviceFd}`, "rootmode=40000", "user_id=0", "group_id=0", "default_permissions"];
+      folderFd = createMount({ type: "fuse", source: "blobd", options, attributes: ["nodev", "nosuid"] });
+      const workerData: AliasThreadData = { deviceFd, folderFd };
+      const worker = new Worker(new URL("./alias-thread.js", import.meta.url), {
+        workerData,
+        // It closes descriptors of a table that Node.js does not know of.
+        trackUnmanagedFds: false,
       });
-      Atomics.store(new Int32Array(shared), 0, mount.deviceFd);
-      const folderFd = openSync(target, "r");
-      unmount(target, { lazy: true });
-      return new Aliases(folderFd, mount);
+      const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+      await new Promise<void>((resolve, reject) => {
+        worker.on("message", (message: AliasThreadMessage) => {
+          if (message.kind === "serving") resolve();
+          else log(message.line);
+        });
+        worker.on("error", (error) => {
+          log(`the thread of aliases has failed: ${error.message}`);
+          reject(error);
+        });
+      });
+      return new Aliases(folderFd, ended);
+    } catch (error) {
+      if (folderFd >= 0) closeSync(folderFd);
+      throw error;
     } finally {
-      rmdirSync(target);
+      closeSync(deviceFd);
     }
   }
 
   async close(): Promise<void> {
+    process.off("exit", this.#onExit);
+    abortConnection(this.#connection);
     closeSync(this.folderFd);
-    await this.#mount.abort();
+    await this.#ended;
   }
 }
 
@@ -71,4 +91,9 @@ let counter = 0;
 export function openAlias(folderFd: number, fd: number, threadId: number): number {
   counter = (counter + 1) % 1_000_000_000;
   return openAt(folderFd, `${fd}.${threadId}${String(counter).padStart(9, "0")}`, O_RDWR | O_CLOEXEC);
+}
+
+/** The minor number in a device's number. Linux include/linux/kdev_t.h, new_decode_dev. */
+function minorOf(device: number): number {
+  return (device & 0xff) | ((device >>> 12) & 0xfff00);
 }
