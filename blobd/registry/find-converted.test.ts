@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { EROFS_ARTIFACT, parsePlatform } from "../../formats/oci/index.ts";
 import { type ConvertedRequest, findConverted } from "./find-converted.ts";
@@ -123,6 +126,33 @@ test("a digest promises bytes: what is attached later is taken only when it is t
   assert.equal(requests.length, 1, "nobody is asked for what would not be taken");
   const trusted = await find(t, documents, { digest: source, trustReferrers: true });
   assert.equal(trusted.found?.manifestDigest, converted.digest);
+});
+
+test("a mirror that has the image decides; one that has not is passed over", async (t) => {
+  const documents = new TestDocuments();
+  const source = documents.tarImage();
+  documents.tag("1", source);
+  const converted = documents.erofsImage({ source: source.digest, subject: source });
+  documents.attach(source, [{ ...converted, ...attached }]);
+  const plain = new TestDocuments();
+  plain.tag("1", plain.tarImage());
+  for (const [held, expected, asked] of [
+    [new TestDocuments(), converted.digest, 1],
+    [plain, undefined, 0],
+  ] as const) {
+    const registry = await startFakeRegistry(t, NO_IMAGE, documents.answer);
+    const mirror = await startFakeRegistry(t, NO_IMAGE, held.answer);
+    const directory = mkdtempSync(join(tmpdir(), "erofsify-find-"));
+    t.after(() => rmSync(directory, { recursive: true }));
+    const config = join(directory, "config.json");
+    writeFileSync(config, JSON.stringify({ registries: { [registry.host]: { mirrors: [`http://${mirror.host}`] } } }));
+    const { env, retry } = testOptions({ env: { EROFSIFY_CONFIG: config } });
+    const reference = { registry: registry.host, repository: "app", tag: "1" };
+    const options = { env, retry: { ...DEFAULT_RETRY, ...retry } };
+    const found = await findConverted({ reference, platform: PLATFORM }, options);
+    assert.equal(found?.manifestDigest, expected);
+    assert.equal(registry.requests.length > 0, asked === 1);
+  }
 });
 
 test("an image without a converted form is no error; one that is not there is", async (t) => {

@@ -75,7 +75,8 @@ export interface RepositoryAccess {
 }
 
 /**
- * Finds the converted form of an image; undefined when it has none that can be used. Mirrors are asked first, the registry last.
+ * Finds the converted form of an image; undefined when it has none that can be used. The first that has the image decides, mirrors
+ * before the registry: hosts behind a mirror may reach nothing else.
  * @throws SourceError when the image itself is not found, or is the converted form and broken; the signal's reason
  */
 export async function findConverted(
@@ -86,13 +87,11 @@ export async function findConverted(
   const endpoints = endpointsOf(registry, request.plainHttp, await readSettings(options.env));
   const name = formatReference(request.reference);
   let failure: unknown;
-  let isThere = false;
   for (const endpoint of endpoints) {
     const client = new RegistryClient(endpoint, repository, connectionOf(options));
     try {
       const found = await findThere(new RepositoryReader(client, name, options), request);
-      isThere = true;
-      if (found === undefined) continue;
+      if (found === undefined) return undefined;
       const { authorization } = client;
       const access = {
         repository,
@@ -106,8 +105,7 @@ export async function findConverted(
       failure = error;
     }
   }
-  if (!isThere) throw failure;
-  return undefined;
+  throw failure;
 }
 
 type Found = Omit<ConvertedImage, "access">;

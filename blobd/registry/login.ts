@@ -76,11 +76,12 @@ export class Login {
     if (credentials?.kind === "bearer")
       return { value: `Bearer ${credentials.token}`, expiresMs: Number.POSITIVE_INFINITY };
     const realm = this.#realm(challenge);
-    const parameters = new URLSearchParams({
-      service: challenge.parameters.get("service") ?? "",
-      scope: challenge.parameters.get("scope") ?? `repository:${this.#endpoint.prefix}${this.#repository}:pull`,
-    });
-    if (parameters.get("service") === "") parameters.delete("service");
+    const parameters = new URLSearchParams();
+    const service = challenge.parameters.get("service") ?? "";
+    if (service !== "") parameters.set("service", service);
+    const scope = challenge.parameters.get("scope") ?? `repository:${this.#endpoint.prefix}${this.#repository}:pull`;
+    // One parameter a repository: a mount is a matter of two (distribution spec, auth/token).
+    for (const one of scope.split(" ")) if (one !== "") parameters.append("scope", one);
     const answer =
       credentials?.kind === "identity"
         ? await this.#exchange(realm, parameters, credentials.token)
@@ -105,7 +106,7 @@ export class Login {
 
   async #request(realm: URL, parameters: URLSearchParams, credentials: Credentials | undefined): Promise<Answer> {
     const url = new URL(realm);
-    for (const [name, value] of parameters) url.searchParams.set(name, value);
+    for (const [name, value] of parameters) url.searchParams.append(name, value);
     const headers = credentials?.kind === "password" ? { authorization: basic(credentials) } : {};
     return { url, response: await send({ url, headers, ca: this.#endpoint.ca, ...this.#connection }) };
   }
@@ -113,7 +114,11 @@ export class Login {
   /** An identity token for an access token (OAuth 2 refresh grant). */
   async #exchange(url: URL, parameters: URLSearchParams, token: string): Promise<Answer> {
     const grant = { grant_type: "refresh_token", client_id: "erofsify", refresh_token: token };
-    const body = new URLSearchParams([...parameters, ...Object.entries(grant)]).toString();
+    const form = new URLSearchParams(parameters);
+    // One field with spaces here, as OAuth 2 has it.
+    form.set("scope", parameters.getAll("scope").join(" "));
+    for (const [name, value] of Object.entries(grant)) form.set(name, value);
+    const body = form.toString();
     const headers = { "content-type": "application/x-www-form-urlencoded" };
     const method = "POST";
     return { url, response: await send({ url, method, headers, body, ca: this.#endpoint.ca, ...this.#connection }) };

@@ -46,7 +46,7 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
     );
   const refusals: string[] = [];
   const converted = await findPushed(spec, { ...options, onRefused: (reason) => void refusals.push(reason) });
-  if (converted === undefined) throw notPushed(spec, refusals);
+  if (converted === undefined) throw notPushed(spec, options.trustReferrers ?? false, refusals);
   const { meta, devices } = converted.layers;
   const { endpoints, repository } = converted.access;
   const blobs = [{ layer: meta, isWhole: true }, ...devices.map((layer) => ({ layer, isWhole: false }))];
@@ -119,9 +119,15 @@ async function remember(storeRoot: string, { stored }: ImageFiles): Promise<void
   }
 }
 
-function notPushed(spec: RegistrySpec, refusals: readonly string[]): SourceError {
+function notPushed(spec: RegistrySpec, isTrusting: boolean, refusals: readonly string[]): SourceError {
   const name = formatSource(spec);
   const why = refusals.map((reason) => `; ${reason}`).join("");
+  if (spec.reference.digest !== undefined && !isTrusting)
+    return new SourceError(
+      "ERR_UNSUPPORTED",
+      `${name} has layers of tar and no converted form under this digest; what may be attached to it is used with ` +
+        `--trust-referrers${why}`,
+    );
   return new SourceError(
     "ERR_UNSUPPORTED",
     `${name} has layers of tar, which have to be converted, and no converted form beside it: erofsify push ${name} makes one ` +

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
@@ -264,6 +265,41 @@ test("converted and pushed in one go", async () => {
   assert.equal((await manifest("test/both", pushed.manifestDigest))?.json.subject?.digest, source.digest);
   // Again: what is attached is not taken for the source.
   assert.equal(JSON.parse((await erofsify(args)).stdout).pushed.manifestDigest, pushed.manifestDigest);
+});
+
+test("over TLS and with a password: pushed, attached, found by another store; without the password, told", async () => {
+  const [user, password] = ["somebody", "s3cret"];
+  const hash = "$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK";
+  const secure = await startRegistry({ tls: true, htpasswd: `${user}:${hash}\n` });
+  try {
+    const ca = secure.certificate!;
+    const image = `${secure.host}/test/app:1`;
+    const copy = [
+      "--insecure-policy",
+      "copy",
+      "--quiet",
+      "--dest-tls-verify=false",
+      "--dest-creds",
+      `${user}:${password}`,
+    ];
+    await run("skopeo", [...copy, `oci:${at("layout")}:v1`, `docker://${image}`]);
+    await mkdir(at("docker"));
+    const auth = Buffer.from(`${user}:${password}`).toString("base64");
+    await writeFile(at("docker/config.json"), JSON.stringify({ auths: { [secure.host]: { auth } } }));
+    await writeFile(at("tls.json"), JSON.stringify({ registries: { [secure.host]: { plainHttp: false, ca } } }));
+    const settings = { EROFSIFY_CONFIG: at("tls.json") };
+    const env = { ...settings, DOCKER_CONFIG: at("docker") };
+    const pushed = await erofsify(["push", "--store", at("store"), image, "--as", "referrer"], { env });
+    assert.equal(pushed.status, 0, pushed.stderr);
+    const args = ["convert", "--json", "--store", at("secure-puller"), image];
+    const pulled = await erofsify(args, { env });
+    assert.equal(JSON.parse(pulled.stdout).converted?.how, "referrer", pulled.stderr);
+    const stranger = await erofsify(args, { env: settings });
+    assert.equal(stranger.status, 3);
+    assert.match(stranger.stderr, /access denied; it needs credentials: none are stored for 127\.0\.0\.1:\d+/);
+  } finally {
+    await secure.stop();
+  }
 });
 
 test("forms that cannot be, and sources that have gone, are told", async () => {

@@ -50,7 +50,7 @@ async function startTokenRegistry(
     }
     const n = Number(/^Bearer TOKEN-(\d+)$/.exec(request.headers.authorization ?? "")?.[1] ?? Number.NaN);
     if (!Number.isNaN(n) && valid(n, request)) return false;
-    const scope = "repository:a/b:pull";
+    const scope = "repository:a/b:pull repository:c/d:pull";
     return refuse(
       response,
       `Bearer realm="http://${registry.host}/token?keep=1",service="the service",scope="${scope}"`,
@@ -71,6 +71,7 @@ test("an anonymous token is fetched once and serves all requests, also those of 
       ["keep", "1"],
       ["service", "the service"],
       ["scope", "repository:a/b:pull"],
+      ["scope", "repository:c/d:pull"],
     ],
   );
   assert.equal(tokens[0]!.headers.authorization, undefined);
@@ -119,7 +120,7 @@ test("an identity token is exchanged by POST", async (t) => {
   const form = new URLSearchParams(await bodies[0]!);
   assert.deepEqual(
     ["grant_type", "refresh_token", "service", "scope"].map((name) => form.get(name)),
-    ["refresh_token", "refresh me", "the service", "repository:a/b:pull"],
+    ["refresh_token", "refresh me", "the service", "repository:a/b:pull repository:c/d:pull"],
   );
 });
 

@@ -5,8 +5,10 @@ import { run, startServer } from "./run.ts";
 
 /** A registry of its own for a test. */
 export interface Registry {
-  /** `127.0.0.1:PORT`, plain HTTP. */
+  /** `127.0.0.1:PORT`, plain HTTP unless there is a certificate. */
   readonly host: string;
+  /** PEM file, with TLS. */
+  readonly certificate?: string;
   /** Directory of what it stores. */
   readonly storage: string;
   /** Ends it and removes what it stored. */
@@ -14,6 +16,8 @@ export interface Registry {
 }
 
 export interface RegistryOptions {
+  /** By TLS, with a certificate made for it. */
+  readonly tls?: boolean;
   /** Where it tells of what happens to it, and the Authorization header that it sends there. */
   readonly notify?: { readonly url: string; readonly authorization: string };
   /** Who may use it, as htpasswd has it (bcrypt): it wants to know who comes then. */
@@ -21,10 +25,11 @@ export interface RegistryOptions {
 }
 
 /** Starts Debian's docker-registry (CNCF distribution 2.8) on a free loopback port with empty storage. */
-export async function startRegistry({ notify, htpasswd }: RegistryOptions = {}): Promise<Registry> {
+export async function startRegistry({ notify, htpasswd, tls = false }: RegistryOptions = {}): Promise<Registry> {
   const directory = await mkdtemp(join(tmpdir(), "erofsify-registry-"));
   const storage = join(directory, "storage");
-  const config = join(directory, "config.json"); // JSON is YAML.
+  const at = (name: string) => join(directory, name);
+  const config = at("config.json"); // JSON is YAML.
   const settings = {
     version: "0.1",
     log: { level: "info" },
@@ -33,19 +38,25 @@ export async function startRegistry({ notify, htpasswd }: RegistryOptions = {}):
       delete: { enabled: true },
       maintenance: { uploadpurging: { enabled: false } },
     },
-    http: { addr: "127.0.0.1:0" },
-    ...(htpasswd && { auth: { htpasswd: { realm: "test", path: join(directory, "htpasswd") } } }),
+    http: { addr: "127.0.0.1:0", ...(tls && { tls: { certificate: at("cert.pem"), key: at("key.pem") } }) },
+    ...(htpasswd && { auth: { htpasswd: { realm: "test", path: at("htpasswd") } } }),
     ...(notify && { notifications: { endpoints: [endpoint(notify)] } }),
   };
   try {
     await writeFile(config, JSON.stringify(settings));
-    if (htpasswd) await writeFile(join(directory, "htpasswd"), htpasswd);
+    if (tls)
+      await run("openssl", [
+        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
+        ...["-subj", "/CN=registry", "-addext", "subjectAltName=IP:127.0.0.1"],
+        ...["-keyout", at("key.pem"), "-out", at("cert.pem")],
+      ]);
+    if (htpasswd) await writeFile(at("htpasswd"), htpasswd);
     const server = await startServer("docker-registry", ["serve", config], /listening on (127\.0\.0\.1:\d+)/);
     const stop = async () => {
       await server.stop();
       await rm(directory, { recursive: true, force: true });
     };
-    return { host: server.ready[1]!, storage, stop };
+    return { host: server.ready[1]!, storage, stop, ...(tls && { certificate: at("cert.pem") }) };
   } catch (error) {
     await rm(directory, { recursive: true, force: true });
     throw error;
