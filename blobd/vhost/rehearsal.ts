@@ -13,6 +13,7 @@ import {
 import { eventFd, mapShared, memfd, signalEvent, unmapShared, viewMemory } from "../sys/index.ts";
 import type { QueueHandler, QueueWorker } from "./queue-handler.ts";
 import { QueueRunner } from "./queue-runner.ts";
+import { RehearsalChannel } from "./rehearsal-channel.ts";
 import type { CommandPort, WorkerCommand } from "./worker-commands.ts";
 import { sharedWord } from "./worker-signal.ts";
 
@@ -45,23 +46,28 @@ export interface RehearsalDriver {
   readonly slots: readonly RehearsalSlot[];
   /** Makes the request in a slot available, in pieces of these lengths. */
   add(slot: number, asked: readonly number[], answered: readonly number[]): void;
+  /** Has the next call of the mapper answered, for a device with a window: one that maps, or one that unmaps. */
+  answer(isMap: boolean): void;
 }
 
 /**
  * Serves a queue on this thread whose driver is on this thread too: all that a real queue does to a worker, so that what
  * serves it is compiled before there is one. V8 interprets a function at first and takes several times as long for it.
  *
+ * @param windowBytes of the device's window, 0 for none
  * @param makeHandler the device's handler, of which `idle` is to call `emptied`
  * @param script makes requests available, and goes on behind each `yield` when they are answered
  * @throws Error when the script does, or the queue cannot be served
  */
 export function rehearseQueue(
+  windowBytes: number,
   makeHandler: (worker: QueueWorker, emptied: () => number) => QueueHandler,
   script: (driver: RehearsalDriver) => Iterator<void>,
 ): void {
   const [memoryFd, inflightFd] = [memfd("rehearsal", MEMORY_BYTES), memfd("rehearsal", queueRegionBytes(SIZE))];
   const [signalFd, kickFd, callFd] = [eventFd(), eventFd(), eventFd()];
   const address = mapShared(memoryFd, 0, MEMORY_BYTES);
+  const channel = windowBytes === 0 ? null : new RehearsalChannel(windowBytes);
   try {
     const posted = sharedWord();
     const commands: WorkerCommand[] = [];
@@ -80,7 +86,7 @@ export function rehearseQueue(
         quit();
       },
     };
-    const steps = script(makeDriver(address));
+    const steps = script({ ...makeRing(address), answer: (isMap) => channel?.answer(isMap) });
     // The handler may catch what it throws.
     const isDone = () => {
       try {
@@ -101,6 +107,7 @@ export function rehearseQueue(
     const start = { queue: 1, data: null, signalFd, posted, interrupts: sharedWord() };
     const runner = new QueueRunner(start, port, (worker) => makeHandler(worker, emptied));
     post({ id: 0, kind: "memory", regions: [{ id: 0, guestAddress: 0, bytes: MEMORY_BYTES, hostAddress: address }] });
+    if (channel !== null) post({ id: 0, kind: "channel", channel: channel.description, lockFd: channel.lockFd });
     post({
       id: 0,
       kind: "start",
@@ -113,12 +120,13 @@ export function rehearseQueue(
     runner.run();
     if (failure !== undefined) throw new Error(failure);
   } finally {
+    channel?.close();
     unmapShared(address, MEMORY_BYTES);
     for (const fd of [memoryFd, inflightFd, signalFd, kickFd, callFd]) closeSync(fd);
   }
 }
 
-function makeDriver(address: number): RehearsalDriver {
+function makeRing(address: number): Pick<RehearsalDriver, "slots" | "add"> {
   const memory = viewMemory(address, MEMORY_BYTES);
   const dv = new DataView(memory);
   const avail = new Uint16Array(memory, AVAIL_AT, availRingBytes(SIZE) / AVAIL_ALIGN);

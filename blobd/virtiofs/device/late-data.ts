@@ -7,6 +7,8 @@ import type { WorkerData } from "./queue-program.ts";
 export interface LateData {
   /** Words 0 and 1: bytes of the JSON text that follows, once it is there; the text. */
   readonly late: SharedArrayBuffer;
+  /** Whether the device will have a window. */
+  readonly hasWindow?: boolean;
 }
 
 const TEXT_AT = 8;

@@ -34,7 +34,7 @@ const MAX_REHEARSED = 4;
 export const makeQueue: HandlerFactory = (worker) => {
   const data = worker.data as WorkerData | LateData;
   const log = openLog();
-  const rehearsal = new Rehearsal();
+  const rehearsal = new Rehearsal("late" in data ? data.hasWindow === true : data.options.windowBytes > 0);
   const prepare = (isAsked: () => boolean) => {
     try {
       if (worker.queue <= MAX_REHEARSED) rehearsal.run(worker.queue, isAsked);

@@ -18,17 +18,23 @@ import {
   OutHeader,
   ReadIn,
   ReleaseIn,
+  RemovemappingIn,
+  RemovemappingOne,
   ROOT_ID,
   SetattrFlag,
   SetattrIn,
+  SetupMappingFlag,
+  SetupmappingIn,
   WriteIn,
   WriteOut,
 } from "../../../formats/fuse/index.ts";
-import { IN_ARGS, OUT_ARGS } from "../../fuse/index.ts";
+import { IN_ARGS, OUT_ARGS, RANGE_BYTES } from "../../fuse/index.ts";
 import { REHEARSAL_SLOTS, type RehearsalDriver } from "../../vhost/index.ts";
 
 /** Files that are there: `file-0` and so on. */
 export const FILES = 16;
+/** And one that is as long as a range of the window. */
+export const MAPPED = "mapped";
 const PAGE = 4096;
 const DIRENTS_BYTES = 32 << 10;
 const O_RDWR = 2;
@@ -145,6 +151,27 @@ export function* playRound(asker: Asker, round: number): Generator<void> {
   yield* playNewFile(asker, round % 2 === 0 ? 0 : NOBODY);
   yield* playFolder(asker);
 }
+
+/** A range of a file into the window, and out of it. @param answer has the front-end answer */
+export function* playMapping(asker: Asker, answer: (isMap: boolean) => void): Generator<void> {
+  asker.ask(0, { opcode: Opcode.LOOKUP, name: MAPPED, answerBytes: EntryOut.size });
+  yield;
+  const nodeId = nodeOf(asker, 0);
+  const { fh, len, flags } = SetupmappingIn.at;
+  const none = 0xffff_ffff;
+  const both = SetupMappingFlag.READ | SetupMappingFlag.WRITE;
+  const args = of(SetupmappingIn.size, [fh, none], [fh + 4, none], [len, RANGE_BYTES], [flags, both]);
+  answer(true);
+  asker.ask(0, { opcode: Opcode.SETUPMAPPING, nodeId, args });
+  yield;
+  const one = of(RemovemappingIn.size + RemovemappingOne.size, [RemovemappingIn.at.count, 1], [ONE_LEN, RANGE_BYTES]);
+  answer(false);
+  asker.ask(0, { opcode: Opcode.REMOVEMAPPING, nodeId, args: one });
+  yield;
+  forget(asker, nodeId);
+  yield;
+}
+const ONE_LEN = RemovemappingIn.size + RemovemappingOne.at.len;
 
 /** LOOKUP and FORGET. */
 export function* playForgets(asker: Asker): Generator<void> {

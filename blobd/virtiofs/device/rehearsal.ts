@@ -1,17 +1,19 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
-import { SESSION_WORDS } from "../../fuse/index.ts";
+import { RANGE_BYTES, SESSION_WORDS } from "../../fuse/index.ts";
 import {
   closePassthroughShared,
   createPassthroughShared,
   openPassthrough,
   type PassthroughConfig,
 } from "../../fuse/passthrough/index.ts";
-import { type RehearsalDriver, rehearseQueue } from "../../vhost/index.ts";
+import { mapShared, memfd, unmapShared } from "../../sys/index.ts";
+import { type QueueWorker, type RehearsalDriver, rehearseQueue } from "../../vhost/index.ts";
 import { FsQueue, NotingMapper, ReadOnlyMemory } from "../queue/index.ts";
-import { FILES, makeAsker, playForgets, playRound, startSession } from "./rehearsal-script.ts";
+import { DaxWindowTable, WindowTable } from "../window/index.ts";
+import { FILES, MAPPED, makeAsker, playForgets, playMapping, playRound, startSession } from "./rehearsal-script.ts";
 
 /**
  * V8 compiles a function after it has run through so many bytes of code, some times over. Its own value is for programs in
@@ -22,15 +24,23 @@ const INTERRUPT_BUDGET = "--interrupt-budget=4000";
 const ROUNDS = 80;
 /** The queue of high priority gets FORGETs and INTERRUPTs only. */
 const HIPRIO = 0;
-
+const FILE_BYTES = 8192;
+const WINDOW_BYTES = 2 * RANGE_BYTES;
 const LIMITS = { maxNodes: 256, maxFiles: 64 } as const;
+const ENODEV = 19;
 
 /**
  * What a queue's thread does before there is a queue: it serves made-up requests on a folder of its own, so that the guest's
- * first requests find compiled code. It takes 0.2 s of a processor, in pieces between which commands are obeyed.
+ * first requests find compiled code. It takes some 0.4 s of a processor, in pieces between which commands are obeyed.
  */
 export class Rehearsal {
+  readonly #hasWindow: boolean;
   #left = ROUNDS;
+
+  /** @param hasWindow whether it is for a device with a DAX window */
+  constructor(hasWindow: boolean) {
+    this.#hasWindow = hasWindow;
+  }
 
   /**
    * Goes on with it.
@@ -47,39 +57,66 @@ export class Rehearsal {
     this.#left = 0;
     const folder = mkdtempSync(join(tmpdir(), `blobd-rehearsal-${process.pid}-`));
     try {
-      for (let i = 0; i < FILES; i++) writeFileSync(join(folder, `file-${i}`), Buffer.alloc(8192, i));
-      this.#left = this.#serve(folder, queue, left, isAsked);
+      for (let i = 0; i < FILES; i++) writeFileSync(join(folder, `file-${i}`), Buffer.alloc(FILE_BYTES, i));
+      writeFileSync(join(folder, MAPPED), "");
+      truncateSync(join(folder, MAPPED), RANGE_BYTES);
+      this.#left = withWindow(this.#hasWindow, (window) => serve(folder, window, left, queue === HIPRIO, isAsked));
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   }
+}
 
-  /** @returns how many rounds are left */
-  #serve(source: string, queue: number, rounds: number, isAsked: () => boolean): number {
-    const config: PassthroughConfig = { source, ...LIMITS };
-    const shared = createPassthroughShared(config);
-    let left = rounds;
-    function* play(driver: RehearsalDriver): Generator<void> {
-      const asker = makeAsker(driver);
-      yield* startSession(asker);
-      for (; left > 0 && !isAsked(); left--) yield* queue === HIPRIO ? playForgets(asker) : playRound(asker, left);
+/** Makes a window of a worker's; null for a device without. */
+type WindowMaker = ((mapper: NotingMapper) => DaxWindowTable) | null;
+
+function withWindow<T>(hasWindow: boolean, use: (make: WindowMaker) => T): T {
+  if (!hasWindow) return use(null);
+  const bytes = WindowTable.bytes(WINDOW_BYTES);
+  const fd = memfd("rehearsal", bytes);
+  const address = mapShared(fd, 0, bytes);
+  try {
+    const reopen = () => -ENODEV;
+    return use((mapper) => new DaxWindowTable({ address, bytes: WINDOW_BYTES, mapper, reopen, alias: reopen }));
+  } finally {
+    unmapShared(address, bytes);
+    closeSync(fd);
+  }
+}
+
+/** Serves rounds on a folder. @returns how many are left */
+function serve(
+  source: string,
+  makeWindow: WindowMaker,
+  rounds: number,
+  isHiprio: boolean,
+  isAsked: () => boolean,
+): number {
+  const config: PassthroughConfig = { source, ...LIMITS };
+  const shared = createPassthroughShared(config);
+  let left = rounds;
+  function* play(driver: RehearsalDriver): Generator<void> {
+    const asker = makeAsker(driver);
+    yield* startSession(asker);
+    for (; left > 0 && !isAsked(); left--) {
+      yield* isHiprio ? playForgets(asker) : playRound(asker, left);
+      if (makeWindow !== null && !isHiprio) yield* playMapping(asker, (isMap) => driver.answer(isMap));
     }
-    try {
-      rehearseQueue((worker, emptied) => {
-        const fileSystem = openPassthrough(config, shared);
-        // The queue asks it when it is empty.
-        fileSystem.resume = emptied;
-        const session = new Int32Array(SESSION_WORDS);
-        return new FsQueue({
-          ...{ worker, fileSystem, session, window: null },
-          mapper: new NotingMapper(worker),
-          guestFiles: new ReadOnlyMemory([]),
-          log: () => {},
-        });
-      }, play);
-      return left;
-    } finally {
-      closePassthroughShared(config, shared);
-    }
+  }
+  const makeQueue = (worker: QueueWorker, emptied: () => number) => {
+    const mapper = new NotingMapper(worker);
+    const window = makeWindow?.(mapper) ?? null;
+    const fileSystem = openPassthrough(config, shared, window ?? undefined);
+    // The queue asks it when it is empty.
+    fileSystem.resume = emptied;
+    const session = new Int32Array(SESSION_WORDS);
+    const guestFiles = new ReadOnlyMemory([]);
+    return new FsQueue({ worker, fileSystem, session, window, mapper, guestFiles, log: () => {} });
+  };
+  try {
+    rehearseQueue(makeWindow === null ? 0 : WINDOW_BYTES, makeQueue, play);
+    return left;
+  } finally {
+    closePassthroughShared(config, shared);
   }
 }

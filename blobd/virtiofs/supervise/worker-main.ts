@@ -59,7 +59,7 @@ function tell(message: FromWorker, fds: readonly number[] = []): void {
 }
 
 async function prepare({ prepare: options }: PrepareMessage): Promise<void> {
-  const description = describeDevice(options, late);
+  const description = describeDevice(options, { ...late, hasWindow: options.windowBytes > 0 });
   plane = new LocalDataPlane(description);
   plane.listen({
     queueBroken: (index, reason) => tell({ queueBroken: index, reason }),
