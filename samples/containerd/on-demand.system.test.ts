@@ -14,7 +14,6 @@ import {
   compareTrees,
   pushImage,
   type Registry,
-  run,
   startRegistry,
   tempDir,
   writeOciLayout,
@@ -195,11 +194,8 @@ for (const delayMs of [60, 200])
 test("a disk that is full: reads of what is not here fail, and succeed when there is room", async () => {
   await removeAll(lab);
   await lab.kill("serve");
-  const disk = join(lab.directory, "disk");
-  await lab.run(lab.inside("truncate", "--size", "60M", disk));
-  await run("mkfs.ext4", ["-q", lab.outside(disk)]);
-  await lab.run(lab.inside("mount", "-o", "loop", disk, lab.store));
-  await lab.run(lab.inside("rmdir", join(lab.store, "lost+found"))); // A store is made in an empty folder.
+  // On tmpfs Linux mounts no EROFS by its files: this is also the test of loop devices over what is served.
+  await lab.run(lab.inside("mount", "-t", "tmpfs", "-o", "size=60m", "small", lab.store));
   await lab.startServe();
   await lab.pull(converted);
   const ballast = join(lab.store, "ballast");
