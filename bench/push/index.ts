@@ -3,8 +3,8 @@ import { describeMachine, type QuietOptions, saveReport, type VersionCommand, wi
 import { type Inputs, makeInputs } from "./inputs.ts";
 import { measureJobs } from "./jobs.ts";
 import { drawReport, markdownReport, textReport } from "./report.ts";
-import type { Results } from "./results.ts";
-import { measureImage } from "./throughput.ts";
+import { type Results, withSaved } from "./results.ts";
+import { type ImageResult, measureImage } from "./throughput.ts";
 import { measureTrees } from "./trees.ts";
 import { measureVersions } from "./versions.ts";
 
@@ -13,7 +13,7 @@ export type Part = (typeof PARTS)[number];
 
 export interface PushBenchOptions {
   readonly parts: readonly Part[];
-  /** Whether the results replace those in bench/results and docs/benchmarks.md. */
+  /** Whether the results replace those of the same parts in bench/results and docs/benchmarks.md. */
   readonly save: boolean;
   readonly workDirectory: string;
   readonly quiet: QuietOptions;
@@ -25,12 +25,14 @@ export async function benchPush(options: PushBenchOptions): Promise<void> {
     say("making inputs");
     const inputs = await makeInputs(work);
     try {
-      const results: Results = {
+      const date = new Date().toISOString();
+      const found: Results = {
         benchmark: "push",
-        date: new Date().toISOString(),
         machine: await describeMachine(versionsOf(inputs)),
+        dates: Object.fromEntries(options.parts.map((part) => [part, date])),
         ...(await measureParts(inputs, options)),
       };
+      const results = options.save ? withSaved(found) : found;
       process.stdout.write(textReport(results));
       if (options.save) {
         saveReport("push", { results, svg: drawReport(results), markdown: markdownReport(results) });
@@ -46,22 +48,26 @@ async function measureParts(
   inputs: Inputs,
   { parts, quiet }: PushBenchOptions,
 ): Promise<Pick<Results, "images" | "versions" | "jobs" | "trees">> {
-  const images = [];
-  for (const image of parts.includes("images") ? inputs.images : []) {
-    say(image.name);
-    images.push(await measureImage(inputs, image, quiet));
-  }
   const part = async <T>(name: Part, measure: (inputs: Inputs, quiet: QuietOptions) => Promise<T>) => {
     if (!parts.includes(name)) return {};
     say(name);
     return { [name]: await measure(inputs, quiet) };
   };
   return {
-    images,
+    ...(await part("images", measureImages)),
     ...(await part("versions", measureVersions)),
     ...(await part("jobs", measureJobs)),
     ...(await part("trees", measureTrees)),
   };
+}
+
+async function measureImages(inputs: Inputs, quiet: QuietOptions): Promise<ImageResult[]> {
+  const results: ImageResult[] = [];
+  for (const image of inputs.images) {
+    say(image.name);
+    results.push(await measureImage(inputs, image, quiet));
+  }
+  return results;
 }
 
 function versionsOf({ lab }: Inputs): VersionCommand[] {

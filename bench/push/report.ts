@@ -19,7 +19,7 @@ export function markdownReport(results: Results): string {
 }
 
 /** The results as a picture (SVG). */
-export function drawReport({ images, versions }: Results): string {
+export function drawReport({ images = [], versions }: Results): string {
   const charts = images.map((image): BarChart => {
     const sized = image.forms.filter(({ bytes, kind }) => bytes !== undefined && kind !== "limit");
     return {
@@ -49,7 +49,7 @@ export function drawReport({ images, versions }: Results): string {
 }
 
 function sectionsOf(results: Results): Section[] {
-  const { images, versions, jobs, trees } = results;
+  const { images = [], versions, jobs, trees } = results;
   return [
     ...images.map((image) => ({ title: `Pushed: ${image.name}`, rows: imageRows(image) })),
     ...(versions
@@ -151,7 +151,7 @@ function targetRows(results: Results): Rows {
   ];
 }
 
-function headLine({ machine, date, images, versions, jobs, trees }: Results): string {
+function headLine({ machine, dates, images = [], versions, jobs, trees }: Results): string {
   const named = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   const parts = [
     ...images.flatMap(({ forms }) => forms.map(({ disturbed }) => disturbed)),
@@ -160,7 +160,7 @@ function headLine({ machine, date, images, versions, jobs, trees }: Results): st
   ];
   const disturbed = parts.filter(Boolean).length;
   return (
-    `${date.slice(0, 10)}, one round; ${machine.cores} cores of ${machine.processor} (${machine.arch}), Linux ${machine.kernel}, ` +
+    `${[...new Set(Object.values(dates).map((date) => date.slice(0, 10)))].join(", ")}, one round; ${machine.cores} cores of ${machine.processor} (${machine.arch}), Linux ${machine.kernel}, ` +
     `${machine.system}; ${named.join(", ")}. Of ${parts.length} measurements${versions ? " beside the versions'" : ""} ` +
     `${disturbed} were disturbed by other processes`
   );

@@ -1,19 +1,30 @@
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { Machine } from "../kit/index.ts";
 import type { JobsResult } from "./jobs.ts";
 import type { Form, ImageResult } from "./throughput.ts";
 import type { TreeResult } from "./trees.ts";
 import type { VersionResult } from "./versions.ts";
 
-/** What a run of the benchmark found. bench/results/push.json holds one. Parts that were not measured are absent. */
+/** What was found. bench/results/push.json holds one. Parts that were not measured are absent. */
 export interface Results {
   readonly benchmark: "push";
-  /** ISO 8601. */
-  readonly date: string;
   readonly machine: Machine;
-  readonly images: readonly ImageResult[];
+  /** When each part was measured, ISO 8601. */
+  readonly dates: Readonly<Record<string, string>>;
+  readonly images?: readonly ImageResult[];
   readonly versions?: readonly VersionResult[];
   readonly jobs?: JobsResult;
   readonly trees?: TreeResult;
+}
+
+const SAVED = fileURLToPath(new URL("../../../bench/results/push.json", import.meta.url));
+
+/** What a run found, with what earlier ones that were saved found of the other parts. */
+export function withSaved(results: Results): Results {
+  if (!existsSync(SAVED)) return results;
+  const saved = JSON.parse(readFileSync(SAVED, "utf8")) as Results;
+  return { ...saved, ...results, dates: { ...saved.dates, ...results.dates } };
 }
 
 /** @throws Error when there is none */

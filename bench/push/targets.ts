@@ -14,7 +14,7 @@ const INCREMENT = 1.2;
 const END_TO_END = 1.3;
 
 /** What the project wants of images in registries. */
-export function targetsOf({ images, versions, jobs, trees }: Results): Target[] {
+export function targetsOf({ images = [], versions, jobs, trees }: Results): Target[] {
   const targets: Target[] = images.map((image) => ({
     wanted: `${image.id}: pushed, no larger than the tar.gz it came from`,
     value: formOf(image, FORM.push).bytes! / image.tarBytes,
