@@ -9,6 +9,7 @@ import { Command, Option } from "commander";
 import { exitCodeOf, reportError } from "./exit.ts";
 import { registerJob } from "./job-commands.ts";
 import { registerOptimize } from "./optimize-command.ts";
+import { registerPush } from "./push-command.ts";
 import { endQuietly } from "./ui/output.ts";
 
 const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as {
@@ -233,48 +234,7 @@ Examples
   )
   .action(async (image, args, options) => (await import("./commands/vmm-args.ts")).run(image, args, options));
 
-program
-  .command("push")
-  .description("push a converted image to a registry, in the form of the draft EROFS image specification")
-  .argument("<image-ref>", "REFERENCE of an image in the store, or of one to be converted first")
-  .option("--to <ref>", "where to (default: the source's own repository, its tag with -erofs behind it)")
-  .option(
-    "--as <form>",
-    "tag: alone under its tag; index: behind its source in an index, by default in the source's place; referrer: attached to its source",
-    "tag",
-  )
-  .option(
-    "--format <name>",
-    "erofs: the draft's; containerd: layers that the erofs snapshotter of containerd 2.2 and later pulls, containerd-2.1: of 2.1",
-    "erofs",
-  )
-  .option("--all-platforms", "the image of every platform that the source has")
-  .option("--compression <name>", "zstd, or none: blobs as they are", "zstd")
-  .option("--level <n>", "of zstd, 1 (fast) to 22 (small)")
-  .option("--verity", "with dm-verity hash trees, and their roots as annotations; see docs/verity.md")
-  .option("--chunk-size <size>", "what is compressed, and fetched later, at once, such as 256KiB")
-  .option(
-    "--prefetch <file>",
-    "a list by run --record or blobd trace: fetched ahead, in its order, where the image is run",
-  )
-  .option("--platform <os/arch>", "which image of a multi-platform one")
-  .option("--pull", "ask the source even when the store has an image of this name")
-  .option("--plain-http", "talk HTTP without TLS to registries (automatic for localhost)")
-  .option("-q, --quiet", "no progress; errors only")
-  .addOption(jsonOption())
-  .addOption(storeOption())
-  .addHelpText(
-    "after",
-    `
-Examples
-  erofsify push ghcr.io/org/app:1.2                      to ghcr.io/org/app:1.2-erofs
-  erofsify push --as referrer ghcr.io/org/app:1.2        found by erofsify run --lazy ghcr.io/org/app:1.2
-  erofsify push --format containerd ghcr.io/org/app:1.2  to ghcr.io/org/app:1.2-containerd
-  erofsify push oci:./layout:latest --to localhost:5000/app:erofs
-  erofsify push --level 9 --chunk-size 512KiB alpine --to registry.lan/alpine:erofs`,
-  )
-  .action(async (ref, options) => (await import("./commands/push.ts")).run(ref, options));
-
+registerPush(program, { jsonOption, storeOption, dictOption });
 registerOptimize(program, jsonOption, storeOption);
 
 program

@@ -118,14 +118,14 @@ test("blobs of the dictionary live as long as what refers to them", async () => 
 });
 
 test("a push mounts the dictionary's blobs from where they were pushed to", async () => {
-  const push = async (tag: string, to: string) => {
-    const args = ["push", "--store", at("store"), ref(tag), "--to", `${registry.host}/${to}`];
+  const push = async (tag: string, to: string, ...options: string[]) => {
+    const args = ["push", "--store", at("store"), ref(tag), "--to", `${registry.host}/${to}`, ...options];
     const { status, stderr } = await erofsify(args);
     assert.equal(status, 0, stderr);
     return stderr;
   };
   await push("v1", "team-a/app:v1");
-  const log = await push("v2", "team-b/other:v2");
+  const log = await push("v2", "team-b/other:v2", "--dict", ref("v1"));
   assert.equal(log.match(/mounted from another repository/g)?.length, 1, log);
 });
 

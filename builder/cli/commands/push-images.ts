@@ -12,6 +12,8 @@ export interface PushImagesOptions extends SourceCommandOptions {
   readonly store?: string;
   readonly pull?: boolean;
   readonly verity?: boolean;
+  /** Images of the store: what they hold is not stored, or sent, again. */
+  readonly dict?: readonly string[];
   readonly allPlatforms?: boolean;
 }
 
@@ -35,7 +37,7 @@ export async function imagesToPush(
   const images: ImageToPush[] = [];
   try {
     for (const spec of await specsOf(ref, options, signal)) {
-      const here = options.pull ? undefined : await openHere(ref, spec, options);
+      const here = options.pull || options.dict !== undefined ? undefined : await openHere(ref, spec, options);
       const isCurrent = here !== undefined && (form === "tag" || (await isOfSource(here, spec, options, signal)));
       if (here !== undefined && !isCurrent) here.close();
       const image = isCurrent ? here : await convert(spec, options, onProgress, signal);
@@ -108,6 +110,7 @@ async function convert(
 ): Promise<OpenedImage> {
   const storeRoot = options.store ?? defaultStoreRoot();
   const layer = { inlineTails: false, verity: options.verity ?? false };
-  const { key } = await convertImage(spec, { storeRoot, layer, onProgress, signal });
+  const dictionary = options.dict && { dictionary: options.dict };
+  const { key } = await convertImage(spec, { storeRoot, layer, ...dictionary, onProgress, signal });
   return openImage(key, { storeRoot });
 }
