@@ -8,9 +8,14 @@ export class Metrics {
   readonly conversions: Histogram<"cached">;
   readonly convertedBytes: Counter;
   readonly mounts: Histogram<"backing">;
+  readonly served: Counter<"how">;
 
-  /** @param snapshots counts them when somebody asks; likewise the layers in work. */
-  constructor(snapshots: () => Readonly<Record<string, number>>, jobs: () => number) {
+  /** @param snapshots counts them when somebody asks; likewise the layers in work, and what was fetched of served images */
+  constructor(
+    snapshots: () => Readonly<Record<string, number>>,
+    jobs: () => number,
+    fetchedBytes: () => Promise<number>,
+  ) {
     const registers = [this.registry];
     const buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2, 10, 60];
     this.calls = new Histogram({
@@ -38,6 +43,20 @@ export class Metrics {
       labelNames: ["backing"],
       buckets,
       registers,
+    });
+    this.served = new Counter({
+      name: "blobd_snapshotter_served_images_total",
+      help: "Images that were not pulled, by how their converted form was found: index or referrer",
+      labelNames: ["how"],
+      registers,
+    });
+    new Gauge({
+      name: "blobd_snapshotter_served_fetched_bytes",
+      help: "What blobd serve has fetched of the images in use that are served, as it came over the line",
+      registers,
+      async collect() {
+        this.set(await fetchedBytes());
+      },
     });
     new Gauge({
       name: "blobd_snapshotter_snapshots",

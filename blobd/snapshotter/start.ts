@@ -79,9 +79,11 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   const onWarning = (message: string, error: unknown) => log.warn({ error: textOf(error) }, message);
   const table = new SnapshotTable(folders.state);
   const pool = new ConverterPool({ program: options.program, onWarning: (message) => log.warn(message) });
+  const leases = new Leases(storeRoot, (message) => log.warn(message));
   const metrics = new Metrics(
     () => countKinds(table),
     () => pool.load,
+    () => leases.fetchedBytes(),
   );
   const content = new ContentClient(options.containerd);
   const holds = new StoreHolds(storeRoot, root, (message) => log.warn(message));
@@ -99,7 +101,6 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
       log.info({ layer: record.layerDigest, tarBytes: tar.tarBytes, cached, seconds }, "layer in the store");
     },
   });
-  const leases = new Leases(storeRoot, (message) => log.warn(message));
   const chains = new Chains({ table, folders, holds, pool, conversions, storeRoot });
   const mounts = new ChainMounts({
     table,
@@ -119,8 +120,10 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     leases,
     env,
     trustReferrers: options.trustReferrers ?? false,
-    onFound: ({ how, manifestDigest, sourceDigest }) =>
-      log.info({ image: sourceDigest, converted: manifestDigest, how }, "image is served on demand"),
+    onFound({ how, manifestDigest, sourceDigest }) {
+      metrics.served.inc({ how });
+      log.info({ image: sourceDigest, converted: manifestDigest, how }, "image is served on demand");
+    },
     onRefused: (reason) => log.warn(reason),
     onWarning,
   });

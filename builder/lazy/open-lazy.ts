@@ -2,15 +2,7 @@ import { statSync } from "node:fs";
 import { type Lease, leaseBlobs } from "../../blobd/lease/index.ts";
 import { type RetryPolicy, SourceError } from "../../blobd/registry/index.ts";
 import { Store } from "../../blobd/store/index.ts";
-import type { ServeRequest } from "../../formats/control/index.ts";
-import {
-  DocumentError,
-  fitPrefetchList,
-  type Manifest,
-  PREFETCH_ANNOTATION,
-  type PrefetchRange,
-  parsePrefetchList,
-} from "../../formats/oci/index.ts";
+import { prefetchOfManifest } from "../../formats/oci/index.ts";
 import { formatSource, type RegistrySpec, type SourceSpec } from "../names/index.ts";
 import { type ImageFiles, type OpenedImage, openFiles } from "../open/index.ts";
 import { checkTags, findPushed, imageRecord, storedLayer } from "../pushed/index.ts";
@@ -54,8 +46,10 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
     endpoints,
     repository,
     blobs,
-    prefetch: prefetchOf(converted.manifest, blobs, (problem) =>
-      options.onWarning?.(`${formatSource(spec)}: ${problem}`),
+    prefetch: prefetchOfManifest(
+      converted.manifest,
+      blobs.map(({ layer }) => layer.contentDigest),
+      (problem) => options.onWarning?.(`${formatSource(spec)}: ${problem}`),
     ),
     isRecorded: options.isRecorded ?? false,
   };
@@ -82,30 +76,6 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
   } catch (error) {
     lease.end();
     throw error;
-  }
-}
-
-/** The list that came with the image, of its blobs by their places here. It is a hint: one that is no good is left out. */
-function prefetchOf(
-  { annotations }: Manifest,
-  blobs: ServeRequest["blobs"],
-  warn: (problem: string) => void,
-): readonly PrefetchRange[] {
-  const text = annotations.get(PREFETCH_ANNOTATION);
-  if (text === undefined) return [];
-  try {
-    const list = parsePrefetchList(Buffer.from(text));
-    const { ranges, strangers } = fitPrefetchList(
-      list,
-      blobs.map(({ layer }) => layer.contentDigest),
-    );
-    if (strangers.length > 0)
-      warn(`its prefetch list names ${strangers.length} blobs that are not of this image, such as ${strangers[0]}`);
-    return ranges;
-  } catch (error) {
-    if (!(error instanceof DocumentError)) throw error;
-    warn(`its prefetch list is not used: ${error.message}`);
-    return [];
   }
 }
 

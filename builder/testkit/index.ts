@@ -9,6 +9,7 @@ export {
   erofsify,
   startErofsify,
 } from "./erofsify.ts";
+export { freePort } from "./free-port.ts";
 export { fsckErofs } from "./fsck.ts";
 export { busyboxLayer, guestEnvironment } from "./guest.ts";
 export { mountImage } from "./mounted.ts";

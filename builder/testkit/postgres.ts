@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm } from "node:fs/promises";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { freePort } from "./free-port.ts";
 import { run, startServer } from "./run.ts";
 
 /** A PostgreSQL server of its own for a test. */
@@ -16,15 +16,6 @@ export interface Postgres {
 const VERSIONS = "/usr/lib/postgresql";
 /** PostgreSQL does not run as root. */
 const USER = "postgres";
-
-/** A port that was free a moment ago: PostgreSQL does not tell which one it took. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Starts Debian's PostgreSQL on a free loopback port with an empty database. Needs root. */
 export async function startPostgres(): Promise<Postgres> {

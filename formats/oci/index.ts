@@ -58,6 +58,7 @@ export {
   type PrefetchRange,
   parsePrefetchList,
   prefetchListOf,
+  prefetchOfManifest,
   prefetchRangesOf,
 } from "./prefetch.ts";
 export { DEFAULT_REGISTRY, DEFAULT_TAG, formatReference, parseReference, type Reference } from "./reference.ts";

@@ -8,7 +8,7 @@
  */
 import { type Digest, isDigest } from "./digest.ts";
 import { DocumentError, JsonObject } from "./document.ts";
-import { MAX_BLOB_BYTES, MAX_LAYERS } from "./manifest.ts";
+import { MAX_BLOB_BYTES, MAX_LAYERS, type Manifest } from "./manifest.ts";
 
 /** Annotation of a manifest that holds a list. */
 export const PREFETCH_ANNOTATION = "io.erofsify.prefetch";
@@ -100,4 +100,28 @@ export function fitPrefetchList(list: PrefetchList, blobs: readonly Digest[]): F
     .filter(({ blob }) => places[blob]! >= 0)
     .map(({ blob, offset, bytes }) => ({ blob: places[blob]!, offset, bytes }));
   return { ranges, strangers: list.blobs.filter((_, at) => places[at]! < 0) };
+}
+
+/**
+ * The ranges of the list that came with a converted image, by the places of its blobs. It is a hint: one that is no good is
+ * left out.
+ * @param blobs of the image, by the digests of their content
+ */
+export function prefetchOfManifest(
+  { annotations }: Pick<Manifest, "annotations">,
+  blobs: readonly Digest[],
+  warn: (problem: string) => void,
+): readonly PrefetchRange[] {
+  const text = annotations.get(PREFETCH_ANNOTATION);
+  if (text === undefined) return [];
+  try {
+    const { ranges, strangers } = fitPrefetchList(parsePrefetchList(Buffer.from(text)), blobs);
+    if (strangers.length > 0)
+      warn(`its prefetch list names ${strangers.length} blobs that are not of this image, such as ${strangers[0]}`);
+    return ranges;
+  } catch (error) {
+    if (!(error instanceof DocumentError)) throw error;
+    warn(`its prefetch list is not used: ${error.message}`);
+    return [];
+  }
 }

@@ -12,6 +12,7 @@ import { Store } from "../../blobd/store/index.ts";
 import {
   buildTar,
   compareTrees,
+  freePort,
   pushImage,
   type Registry,
   startRegistry,
@@ -31,9 +32,12 @@ const LARGE = 4;
 const layers = imageLayers(LARGE, 8 << 20);
 let converted: string;
 let storedBytes: number;
+/** Where the snapshotter serves them. */
+let metrics: string;
 
 before(async () => {
-  [lab, registry] = await Promise.all([ContainerdLab.start(), startRegistry()]);
+  metrics = `127.0.0.1:${await freePort()}`;
+  [lab, registry] = await Promise.all([ContainerdLab.start({ snapshotter: ["--metrics", metrics] }), startRegistry()]);
   await lab.startServe();
   converted = await publish("converted", layers);
   storedBytes = await addConverted(converted, join(work, "store"), "referrer");
@@ -77,6 +81,10 @@ test("a converted image is not pulled, and starts with a small part of its bytes
   assert.equal(await runContainer(lab, converted, "first", "/bin/cat", "/data/keep"), "kept");
   const here = await bytesHere();
   assert.ok(here > 0 && here < storedBytes / 5, `${here} of ${storedBytes} bytes`);
+  const told = await (await fetch(`http://${metrics}/metrics`)).text();
+  const fetched = Number(/^blobd_snapshotter_served_fetched_bytes (\d+)$/m.exec(told)?.[1]);
+  assert.ok(fetched > 0 && fetched < storedBytes / 5, `${fetched} of ${storedBytes} bytes came over the line`);
+  assert.match(told, /^blobd_snapshotter_served_images_total\{how="referrer"\} 1$/m);
   const count = await runContainer(lab, converted, "reader", "/bin/sh", "-c", "cat /large-* | wc -c");
   assert.equal(Number(count), LARGE * (8 << 20));
 });

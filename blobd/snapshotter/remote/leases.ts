@@ -30,6 +30,7 @@ export class Leases {
   /** By request. */
   readonly #held = new Map<string, Promise<Held>>();
   readonly #closing = new AbortController();
+  #counting: Promise<number> | null = null;
 
   constructor(storeRoot: string, onWarning: (message: string) => void) {
     this.#storeRoot = storeRoot;
@@ -37,7 +38,7 @@ export class Leases {
   }
 
   /** The request of an image's metadata, which have to be there before the answer, and its blobs. */
-  static requestFor(request: Omit<ServeRequest, "prefetch" | "isRecorded">): string {
+  static requestFor(request: Omit<ServeRequest, "isRecorded">): string {
     return formatServeRequest(request);
   }
 
@@ -73,7 +74,15 @@ export class Leases {
   }
 
   /** Bytes that were fetched of all images that are held, as they came. */
-  async fetchedBytes(): Promise<number> {
+  fetchedBytes(): Promise<number> {
+    // A lease answers one question at a time.
+    this.#counting ??= this.#count().finally(() => {
+      this.#counting = null;
+    });
+    return this.#counting;
+  }
+
+  async #count(): Promise<number> {
     const all = await Promise.allSettled(this.#held.values());
     const counts = all.map((one) => (one.status === "fulfilled" ? one.value.lease.fetched() : undefined));
     return (await Promise.all(counts)).reduce((sum, one) => sum + (one?.storedBytes ?? 0), 0);

@@ -1,4 +1,4 @@
-import { type Descriptor, layerCompression, SourceError } from "../../../formats/oci/index.ts";
+import { type Descriptor, layerCompression, prefetchOfManifest, SourceError } from "../../../formats/oci/index.ts";
 import type { MergedChain } from "../../conversion/index.ts";
 import { deviceTags } from "../../images/index.ts";
 import { type ConvertedImage, DEFAULT_RETRY, type Environment, findConverted } from "../../registry/index.ts";
@@ -98,7 +98,9 @@ export class RemoteImages {
     const { meta, devices } = found.layers;
     const { repository, endpoints } = found.access;
     const blobs = [{ layer: meta, isWhole: true }, ...devices.map((layer) => ({ layer, isWhole: false }))];
-    const request = Leases.requestFor({ repository, endpoints, blobs });
+    const digests = blobs.map(({ layer }) => layer.contentDigest);
+    const prefetch = prefetchOfManifest(found.manifest, digests, this.#parts.onRefused);
+    const request = Leases.requestFor({ repository, endpoints, blobs, prefetch });
     const { chain, paths } = await this.#parts.leases.get(request);
     checkTags(deviceTags(paths.get(chain.meta.digestHex)!), chain);
     this.#parts.onFound(found);
