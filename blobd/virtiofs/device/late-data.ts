@@ -8,19 +8,21 @@ export interface LateData {
   /** Words 0 and 1: bytes of the JSON text that follows, once it is there; the text. */
   readonly late: SharedArrayBuffer;
   /** Whether the device will have a window. */
-  readonly hasWindow?: boolean;
+  readonly hasWindow: boolean;
+  /** Whether there is time until the data come. */
+  readonly isStandby: boolean;
 }
 
 const TEXT_AT = 8;
 /** Room for the text, in bytes: options with long lists of id maps. */
 const MAX_TEXT_BYTES = 256 << 10;
 
-export function makeLateData(): LateData {
+export function makeLateData(): Pick<LateData, "late"> {
   return { late: new SharedArrayBuffer(TEXT_AT + MAX_TEXT_BYTES) };
 }
 
 /** Gives the data to all threads that wait for them. */
-export function giveData({ late }: LateData, data: WorkerData): void {
+export function giveData({ late }: Pick<LateData, "late">, data: WorkerData): void {
   const text = Buffer.from(JSON.stringify(data));
   if (text.length > MAX_TEXT_BYTES) throw new RangeError(`a device's description of ${text.length} bytes`);
   new Uint8Array(late, TEXT_AT).set(text);

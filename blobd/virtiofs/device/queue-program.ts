@@ -34,7 +34,7 @@ const MAX_REHEARSED = 4;
 export const makeQueue: HandlerFactory = (worker) => {
   const data = worker.data as WorkerData | LateData;
   const log = openLog();
-  const rehearsal = new Rehearsal("late" in data ? data.hasWindow === true : data.options.windowBytes > 0);
+  const rehearsal = new Rehearsal("late" in data ? data.hasWindow : data.options.windowBytes > 0);
   const prepare = (isAsked: () => boolean) => {
     try {
       if (worker.queue <= MAX_REHEARSED) rehearsal.run(worker.queue, isAsked);
@@ -42,7 +42,7 @@ export const makeQueue: HandlerFactory = (worker) => {
       log(`queue ${worker.queue} was not rehearsed, its first requests will be slow: ${(error as Error).message}`);
     }
   };
-  if ("late" in data) prepare(() => isGiven(data));
+  if ("late" in data && data.isStandby) prepare(() => isGiven(data));
   const { options, memoryFd, volume, aliasFolderFd, holdFd, guestFiles } = "late" in data ? takeData(data) : data;
   // Confined to its directory, it finds no place for it.
   if (volume.kind === "directory" && volume.config.sandbox === "thread") prepare(() => false);

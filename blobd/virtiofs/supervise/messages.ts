@@ -10,6 +10,8 @@ import type { GuestFile } from "../queue/index.ts";
 /** First message to a process: what it is going to serve, so that it can make itself ready. */
 export interface PrepareMessage {
   readonly prepare: VirtiofsOptions;
+  /** It is kept ready, and has time. */
+  readonly isStandby: boolean;
 }
 
 /**

@@ -150,7 +150,7 @@ export class SupervisedDataPlane implements DataPlane {
   async #begin(takesOver: boolean): Promise<void> {
     const { device, guestFiles, standby, log } = this.#options;
     const began = performance.now();
-    const worker = this.#standby ?? this.#spawn();
+    const worker = this.#standby ?? this.#spawn(false);
     this.#standby = null;
     this.#worker = worker;
     const hasVolume = this.#volumeFd >= 0;
@@ -181,10 +181,10 @@ export class SupervisedDataPlane implements DataPlane {
     const failure = results.find((result) => result.status === "rejected");
     if (failure !== undefined) throw failure.reason;
     if (takesOver) log.info(`process ${worker.pid} has taken over after ${Math.round(performance.now() - began)} ms`);
-    if (standby && !this.#isClosed) this.#standby = this.#spawn();
+    if (standby && !this.#isClosed) this.#standby = this.#spawn(true);
   }
 
-  #spawn(): WorkerProcess {
+  #spawn(isStandby: boolean): WorkerProcess {
     const events: WorkerEvents = {
       message: (message, fds) => {
         if ("volume" in message) this.#volumeFd = fds[0]!;
@@ -201,7 +201,7 @@ export class SupervisedDataPlane implements DataPlane {
     };
     const worker = new WorkerProcess(events, this.#files);
     // Its death is told by `ended`, and what it cannot do by the start that follows.
-    worker.call({ prepare: this.#options.device }).catch(() => {});
+    worker.call({ prepare: this.#options.device, isStandby }).catch(() => {});
     return worker;
   }
 

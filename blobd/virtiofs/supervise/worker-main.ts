@@ -58,8 +58,8 @@ function tell(message: FromWorker, fds: readonly number[] = []): void {
   wire.send(message, fds);
 }
 
-async function prepare({ prepare: options }: PrepareMessage): Promise<void> {
-  const description = describeDevice(options, { ...late, hasWindow: options.windowBytes > 0 });
+async function prepare({ prepare: options, isStandby }: PrepareMessage): Promise<void> {
+  const description = describeDevice(options, { ...late, hasWindow: options.windowBytes > 0, isStandby });
   plane = new LocalDataPlane(description);
   plane.listen({
     queueBroken: (index, reason) => tell({ queueBroken: index, reason }),
