@@ -36,6 +36,11 @@ export function isGiven({ late }: LateData): boolean {
   return Atomics.load(new Int32Array(late, 0, 1), 0) !== 0;
 }
 
+/** Waits for the data. @returns whether they were given within so many ms */
+export function awaitData({ late }: LateData, ms: number): boolean {
+  return Atomics.wait(new Int32Array(late, 0, 1), 0, 0, ms) !== "timed-out";
+}
+
 /** Waits until the data are given. */
 export function takeData({ late }: LateData): WorkerData {
   const words = new Int32Array(late, 0, 1);

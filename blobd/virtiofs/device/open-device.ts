@@ -75,8 +75,8 @@ export function openDevice(options: VirtiofsOptions, home: DeviceHome): OpenedDe
   const { shared: volume, mounts } = createServed(options.volume, inheritanceOf(home));
   // Of what is read only, nothing has to outlive a process.
   if (!home.takesOver && volume.kind === "directory") home.holdVolume(volume.shared.memory.fd);
-  const { memoryFd, aliasFolderFd, holdFd, guestFiles } = home;
-  return { mounts, data: { options, memoryFd, volume, aliasFolderFd, holdFd, guestFiles } };
+  const { memoryFd, aliasFolderFd, holdFd, guestFiles, takesOver } = home;
+  return { mounts, data: { options, memoryFd, volume, aliasFolderFd, holdFd, guestFiles, takesOver } };
 }
 
 function inheritanceOf({ takesOver, volumeFd, files }: DeviceHome): Inheritance | undefined {

@@ -7,7 +7,7 @@ import { FsQueue, type GuestFile, NotingMapper, ReadOnlyMemory } from "../queue/
 import { DaxWindowTable } from "../window/index.ts";
 import { mapDeviceMemory } from "./device-memory.ts";
 import { holdHooks } from "./hold-channel.ts";
-import { isGiven, type LateData, takeData } from "./late-data.ts";
+import { awaitData, isGiven, type LateData, takeData } from "./late-data.ts";
 import { openLog } from "./log-channel.ts";
 import type { VirtiofsOptions } from "./options.ts";
 import { Rehearsal } from "./rehearsal.ts";
@@ -22,6 +22,8 @@ export interface WorkerData {
   readonly aliasFolderFd: number;
   /** The socket into which files go that have lost their name; -1 for none. */
   readonly holdFd: number;
+  /** Another process has served it before: the guest waits. */
+  readonly takesOver: boolean;
   /** Memory of the guest that is files of the host. */
   readonly guestFiles: readonly GuestFile[];
 }
@@ -29,6 +31,8 @@ export interface WorkerData {
 const EBADF = 9;
 /** Of so many queues the threads rehearse: it takes a processor's time, and more are not busy at once at first. */
 const MAX_REHEARSED = 4;
+/** A process that is kept ready waits so long before it does: while others start, they have need of the processor. In ms. */
+const CALM_MS = 2000;
 
 /** Makes the handler of one queue: a file system of its own over the shared state. */
 export const makeQueue: HandlerFactory = (worker) => {
@@ -42,10 +46,11 @@ export const makeQueue: HandlerFactory = (worker) => {
       log(`queue ${worker.queue} was not rehearsed, its first requests will be slow: ${(error as Error).message}`);
     }
   };
-  if ("late" in data && data.isStandby) prepare(() => isGiven(data));
-  const { options, memoryFd, volume, aliasFolderFd, holdFd, guestFiles } = "late" in data ? takeData(data) : data;
+  if ("late" in data && data.isStandby && !awaitData(data, CALM_MS)) prepare(() => isGiven(data));
+  const given = "late" in data ? takeData(data) : data;
+  const { options, memoryFd, volume, aliasFolderFd, holdFd, takesOver, guestFiles } = given;
   // Confined to its directory, it finds no place for it.
-  if (volume.kind === "directory" && volume.config.sandbox === "thread") prepare(() => false);
+  if (!takesOver && volume.kind === "directory" && volume.config.sandbox === "thread") prepare(() => false);
   const { windowBytes } = options;
   const memory = mapDeviceMemory(memoryFd, windowBytes);
   const mapper = new NotingMapper(worker);
@@ -71,6 +76,6 @@ export const makeQueue: HandlerFactory = (worker) => {
     mapper,
     guestFiles: new ReadOnlyMemory(guestFiles),
     log,
-    prepare,
+    ...(!takesOver && { prepare }),
   });
 };
