@@ -97,6 +97,7 @@ test("convert --json has a shape that scripts can rely on, the same when all is 
     tarBytes: "number",
     bytesOut: "number",
     deduplicatedBytes: "number",
+    dictionaryBytes: "number",
     seconds: "number",
     layerDetails: "object",
   });
