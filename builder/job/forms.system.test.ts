@@ -86,6 +86,13 @@ test("a pushed image becomes an index in its own place, and a guest starts from 
   assert.equal(await runLazily("indexed/app:1"), "from a converted image\n");
 });
 
+test("converted again in its place, it is the same", async () => {
+  const [job] = await jobsOf("indexed/app:1");
+  assert.equal((await client.fetch(`/api/v1/jobs/${job!.id}/retry`, { method: "POST" })).status, 202);
+  const again = await client.waitFor(job!.id, "done", "failed");
+  assert.deepEqual([again.status, again.reason, again.targetDigest], ["done", null, job!.targetDigest]);
+});
+
 test("a pushed image gets its converted form attached, and stays as it is", async () => {
   const job = await converted("attached/app:1");
   assert.equal((await getManifest(registry.host, "attached/app", "1"))?.digest, job.digest);

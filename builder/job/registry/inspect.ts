@@ -31,6 +31,8 @@ import {
 export interface Inspection {
   /** Of the manifest or index that the reference names now. */
   readonly digest: Digest;
+  /** Of an index: what it lists, sources and converted images alike. */
+  readonly lists?: readonly Digest[];
   /** Why it is not to be converted; undefined when it can be. */
   readonly refusal?: string;
   /** What it has, in Go's names. */
@@ -46,7 +48,10 @@ const RETRY: RetryPolicy = { ...DEFAULT_RETRY, tries: 2, stallMs: 10_000 };
 export async function inspect(reference: Reference, signal: AbortSignal): Promise<Inspection> {
   const reader = await readerFor(reference, signal);
   const { document, digest } = await reader.manifest(nameOf(reference));
-  if (document.kind === "index") return { digest, ...inspectIndex(document), sourceBytes: null };
+  if (document.kind === "index") {
+    const lists = document.manifests.map((entry) => entry.digest);
+    return { digest, lists, ...inspectIndex(document), sourceBytes: null };
+  }
   const refusal = refusalOf(document);
   if (refusal !== undefined) return { digest, refusal, platforms: [], sourceBytes: null };
   const config = await reader.config(document.config);

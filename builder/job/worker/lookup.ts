@@ -73,11 +73,18 @@ export async function lookUp(context: QueueContext, held: Held, signal: AbortSig
  * @throws PendingError for the first attempt of a lookup
  */
 async function inspectSettled(held: Held, signal: AbortSignal): Promise<Inspection | undefined> {
-  const look = () =>
-    inspect(referenceOf(held), signal).catch((error: { code?: unknown }) => {
+  const lookAt = (reference: Reference) =>
+    inspect(reference, signal).catch((error: { code?: unknown }) => {
       if (error.code === "ERR_NOT_FOUND") return undefined;
       throw error;
     });
+  const look = async () => {
+    const found = await lookAt(referenceOf(held));
+    // Its conversion has become an index in its place: the image is what that was made of.
+    const { registry, repository, digest } = held;
+    if (found?.lists?.includes(digest as Digest)) return lookAt({ registry, repository, digest: digest as Digest });
+    return found;
+  };
   let found = await look();
   if (held.digest === null || held.tag === null) return found;
   for (const pauseMs of TAG_PAUSES_MS) {
