@@ -3,7 +3,7 @@ import { Dirent, direntBytes, direntplusBytes, EntryOut, ReadIn } from "../../..
 import { allocAligned, errno, type NativeBuffer } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import { FileKind } from "./files.ts";
-import { EBADF, ENOENT, ESTALE } from "./linux.ts";
+import { EBADF, ENOENT, ENOTDIR, ESTALE, S_IFDIR } from "./linux.ts";
 import { putEntry } from "./reply.ts";
 import { File } from "./state.ts";
 import type { Volume } from "./volume.ts";
@@ -21,8 +21,10 @@ const SEEK_SET = 0;
 class Batch {
   readonly memory: NativeBuffer = allocAligned(BATCH_BYTES);
   readonly dv = new DataView(this.memory.bytes.buffer, this.memory.bytes.byteOffset, BATCH_BYTES);
-  /** The open directory they are of. */
+  /** The open directory they are of, or less than 0: the node that was not opened. */
   fh = 0;
+  /** In place of an open directory's, for one that was not opened. */
+  fd = -1;
   /** Bytes that are in it, and where those start that were not told. */
   end = 0;
   at = 0;
@@ -56,6 +58,11 @@ export function readdir(volume: Volume, request: FuseRequest, plus: boolean): nu
   const limit = Math.min(dv.getUint32(IN_ARGS + ReadIn.at.size, true), request.outputLimit);
   const parent = nodes.pin(request.nodeId);
   if (parent === 0) return -ESTALE;
+  if (fh === 0 && volume.settings.noOpen) {
+    const status = readUnopened(volume, request, parent, limit, plus);
+    nodes.unpin(parent);
+    return status;
+  }
   const file = files.pin(fh, FileKind.DIRECTORY, request.nodeId);
   let status = -EBADF;
   if (file !== 0) {
@@ -66,6 +73,16 @@ export function readdir(volume: Volume, request: FuseRequest, plus: boolean): nu
   return status;
 }
 
+/** The other side has not opened the directory, as it was told. */
+function readUnopened(volume: Volume, request: FuseRequest, slot: number, limit: number, plus: boolean): number {
+  if (volume.nodes.typeOf(slot) !== S_IFDIR) return -ENOTDIR;
+  const fd = volume.data.of(slot, request.nodeId);
+  if (fd < 0) return fd;
+  volume.batches.of(-request.nodeId).fd = fd;
+  return fillReply(volume, request, -request.nodeId, 0, slot, limit, plus);
+}
+
+/** @param file the open directory's slot, 0 for one that was not opened */
 function fillReply(
   volume: Volume,
   request: FuseRequest,
@@ -114,8 +131,9 @@ function readBatch(volume: Volume, batch: Batch, file: number): number {
   const { files, calls } = volume;
   const { words } = volume.state;
   const at = files.at(file);
-  const fd = files.fdOf(file);
-  if (words[at + File.positionLow] !== batch.low || words[at + File.positionHigh] !== batch.high) {
+  const fd = file === 0 ? batch.fd : files.fdOf(file);
+  // Of one that was not opened, streams share the descriptor.
+  if (file === 0 || words[at + File.positionLow] !== batch.low || words[at + File.positionHigh] !== batch.high) {
     // An offset is a hash with all its 64 bits on some file systems.
     const offset = (BigInt(batch.high >>> 0) << 32n) | BigInt(batch.low >>> 0);
     if (calls.lseek(fd, offset as unknown as number, SEEK_SET) < 0) return -errno();
@@ -124,7 +142,7 @@ function readBatch(volume: Volume, batch: Batch, file: number): number {
   batch.at = 0;
   batch.end = Math.max(bytes, 0);
   if (bytes < 0) return -errno();
-  if (bytes === 0) return 0;
+  if (bytes === 0 || file === 0) return 0;
   let last = 0;
   for (let next = 0; next < bytes; next += batch.dv.getUint16(next + Linux.reclen, true)) last = next;
   words[at + File.positionLow] = batch.dv.getInt32(last + Linux.off, true);

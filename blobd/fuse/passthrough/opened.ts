@@ -43,6 +43,7 @@ export function fsync(volume: Volume, request: FuseRequest): number {
 
 /** FSYNCDIR. */
 export function fsyncdir(volume: Volume, request: FuseRequest): number {
+  if (volume.settings.noOpen) return 0;
   return syncFile(volume, request, FileKind.DIRECTORY);
 }
 
@@ -60,6 +61,7 @@ function syncFile(volume: Volume, request: FuseRequest, kind: number): number {
 
 /** OPENDIR. */
 export function opendir(volume: Volume, request: FuseRequest): number {
+  if (volume.settings.noOpen) return -ENOSYS;
   const bad = room(request, OpenOut.size);
   if (bad !== 0) return bad;
   const slot = volume.nodes.pin(request.nodeId);

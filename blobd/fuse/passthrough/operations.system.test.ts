@@ -360,6 +360,25 @@ test("a read-only export is read without opening", () => {
     refusal(() => client.read(ROOT, 0, 0, 99)),
     EINVAL,
   );
+  assert.equal(
+    refusal(() => client.opendir(ROOT)),
+    os.errno.ENOSYS,
+  );
+  const { nodeId: file } = client.lookup(ROOT, "f0");
+  assert.equal(
+    refusal(() => client.readdirOnce(file, 0, 0n, 4096, false)),
+    os.errno.ENOTDIR,
+  );
+  // Two streams of one directory, in turn, by few entries at a time.
+  const streams = [false, true].map((plus) => ({ plus, offset: 0n, names: [] as string[], isAtEnd: false }));
+  while (streams.some(({ isAtEnd }) => !isAtEnd))
+    for (const stream of streams) {
+      const entries = client.readdirOnce(ROOT, 0, stream.offset, 1024, stream.plus);
+      stream.isAtEnd = entries.length === 0;
+      stream.offset = entries.at(-1)?.off ?? stream.offset;
+      stream.names.push(...entries.map(({ name }) => name));
+    }
+  for (const { names } of streams) assert.deepEqual(names.sort(), [".", "..", ...readdirSync(dir)].sort());
   assert.throws(() => serve({ source: dir, noOpen: true }), RangeError);
   assert.throws(() => serve({ source: dir, readOnly: true, cache: "always", noOpen: true, flock: true }), /locks/);
 });

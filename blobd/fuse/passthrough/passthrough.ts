@@ -112,7 +112,7 @@ function wanted(settings: Settings, _offered: OfferedInit, hasWindow: boolean): 
   if (settings.posixLocks) flags |= InitFlag.POSIX_LOCKS;
   if (settings.flock) flags |= InitFlag.FLOCK_LOCKS;
   if (settings.posixAcl) flags |= InitFlag.POSIX_ACL | InitFlag.DONT_MASK;
-  if (settings.noOpen) flags |= InitFlag.NO_OPEN_SUPPORT;
+  if (settings.noOpen) flags |= InitFlag.NO_OPEN_SUPPORT | InitFlag.NO_OPENDIR_SUPPORT;
   if (settings.cache === "auto") flags |= InitFlag.AUTO_INVAL_DATA;
   if (settings.cache === "always") flags |= InitFlag.CACHE_SYMLINKS;
   if (settings.cache === "never" || settings.cache === "metadata") flags2 |= InitFlag2.DIRECT_IO_ALLOW_MMAP;
