@@ -22,7 +22,7 @@ export interface QueueHandler {
    */
   idle?(): number;
   /**
-   * No queue is to be served now, so there is time to get ready for one.
+   * No queue was served yet, nor is to be now, so there is time to get ready for one.
    * @param isAsked whether there is something else to do: to be looked at often
    */
   prepare?(isAsked: () => boolean): void;

@@ -42,6 +42,7 @@ export class QueueRunner implements QueueWorker {
   #virtqueue: Virtqueue | null = null;
   #kickFd = -1;
   #callFd = -1;
+  #hasServed = false;
   /** Where a queue that stopped by itself would go on. */
   #stoppedAt = 0;
   /** Commands obeyed so far. */
@@ -135,8 +136,9 @@ export class QueueRunner implements QueueWorker {
   #sleep(): void {
     const virtqueue = this.#virtqueue;
     let timeoutMs = -1;
-    if (virtqueue === null) this.#handler.prepare?.(this.#isAsked);
-    else {
+    if (virtqueue === null) {
+      if (!this.#hasServed) this.#handler.prepare?.(this.#isAsked);
+    } else {
       timeoutMs = this.#idle();
       if (!virtqueue.enableKicks()) {
         virtqueue.disableKicks();
@@ -212,6 +214,7 @@ export class QueueRunner implements QueueWorker {
 
   #start(start: QueueStart): void {
     this.#stop();
+    this.#hasServed = true;
     this.#virtqueue = new Virtqueue(start, this.#memory);
     this.#virtqueue.disableKicks();
     this.#kickFd = start.kickFd;
