@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { Store } from "../../blobd/store/index.ts";
@@ -10,6 +11,7 @@ import {
   erofsify,
   pushImage,
   type Registry,
+  run,
   startRegistry,
   tempDir,
   writeOciLayout,
@@ -65,6 +67,41 @@ test("an image that was pushed converted is fetched as it was made", async () =>
   const again = await convert("puller", "app:1-erofs");
   assert.deepEqual([again.json.cached, again.json.layersFetched], [true, 0]);
   assert.equal((await erofsify(["check", "--store", at("puller"), ref("app:1-erofs")])).status, 0);
+});
+
+test("over TLS and with a password: pushed, attached, found by another store; without the password, told", async () => {
+  const [user, password] = ["somebody", "s3cret"];
+  const hash = "$2y$05$abcdefghijklmnopqrstuuLK7U1u6pVRmL7L1BBM2aS35PSZnDXlK";
+  const secure = await startRegistry({ tls: true, htpasswd: `${user}:${hash}\n` });
+  try {
+    const ca = secure.certificate!;
+    const image = `${secure.host}/test/app:1`;
+    const copy = [
+      "--insecure-policy",
+      "copy",
+      "--quiet",
+      "--dest-tls-verify=false",
+      "--dest-creds",
+      `${user}:${password}`,
+    ];
+    await run("skopeo", [...copy, `oci:${at("layout")}:v1`, `docker://${image}`]);
+    await mkdir(at("docker"));
+    const auth = Buffer.from(`${user}:${password}`).toString("base64");
+    await writeFile(at("docker/config.json"), JSON.stringify({ auths: { [secure.host]: { auth } } }));
+    await writeFile(at("tls.json"), JSON.stringify({ registries: { [secure.host]: { plainHttp: false, ca } } }));
+    const settings = { EROFSIFY_CONFIG: at("tls.json") };
+    const env = { ...settings, DOCKER_CONFIG: at("docker") };
+    const pushed = await erofsify(["push", "--store", at("maker"), image, "--as", "referrer"], { env });
+    assert.equal(pushed.status, 0, pushed.stderr);
+    const args = ["convert", "--json", "--store", at("secure-puller"), image];
+    const pulled = await erofsify(args, { env });
+    assert.equal(JSON.parse(pulled.stdout).converted?.how, "referrer", pulled.stderr);
+    const stranger = await erofsify(args, { env: settings });
+    assert.equal(stranger.status, 3);
+    assert.match(stranger.stderr, /access denied; it needs credentials: none are stored for 127\.0\.0\.1:\d+/);
+  } finally {
+    await secure.stop();
+  }
 });
 
 interface Manifest {

@@ -21,4 +21,5 @@ export { CommandError, type RunOptions, type RunResult, run, type Server, startS
 export { type StoreState, storeState } from "./store-state.ts";
 export { buildTar, type TarEntry } from "./tar-builder.ts";
 export { tempDir } from "./temp.ts";
+export { getManifest, putImage, tinyImage } from "./tiny-images.ts";
 export { unpackWithTar, unpackWithUmoci } from "./unpack.ts";

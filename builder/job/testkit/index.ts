@@ -1,6 +1,7 @@
 /** For tests: the service as a process, a client of it, and images that are pushed in a few requests. */
+
+export { getManifest, putImage, tinyImage } from "../../testkit/index.ts";
 export { JobClient, type JobView } from "./client.ts";
-export { getManifest, putImage, tinyImage } from "./images.ts";
 export {
   AUTHORIZATION,
   authorizationFile,

@@ -1,7 +1,7 @@
 /** Images that are pushed in a few requests. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { buildTar, type TarEntry } from "../../testkit/index.ts";
+import { buildTar, type TarEntry } from "./tar-builder.ts";
 
 const sha256 = (bytes: Uint8Array) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
@@ -45,7 +45,7 @@ export async function putImage(
   return sha256(body);
 }
 
-/** A manifest in a registry as JSON; undefined when there is none. */
+/** A manifest in a registry, as JSON and as it is; undefined when there is none. */
 export async function getManifest(host: string, repository: string, reference: string) {
   const types = ["application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"];
   const response = await fetch(`http://${host}/v2/${repository}/manifests/${reference}`, {
@@ -54,5 +54,5 @@ export async function getManifest(host: string, repository: string, reference: s
   if (response.status === 404) return undefined;
   assert.equal(response.status, 200);
   const bytes = Buffer.from(await response.arrayBuffer());
-  return { digest: sha256(bytes), manifest: JSON.parse(bytes.toString()) };
+  return { digest: sha256(bytes), bytes, manifest: JSON.parse(bytes.toString()) };
 }
