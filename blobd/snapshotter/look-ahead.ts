@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { isManifest, layerCompression, type Manifest, parseManifest } from "../../formats/oci/index.ts";
 import type { Caller, ContentClient, ContentInfo } from "./content-client.ts";
 import type { LayerContent, LayerConversions } from "./layer-conversions.ts";
+import type { SnapshotTable } from "./state/index.ts";
 
 /** Labels by which containerd ties a manifest's layers to it, so that they are not collected as garbage. */
 const LAYER_LABEL = "containerd.io/gc.ref.content.l.";
@@ -18,6 +19,7 @@ const MAX_IMAGES = 8;
 const KEEP_MS = 10 * 60_000;
 
 export interface LookAheadParts {
+  readonly table: SnapshotTable;
   readonly content: ContentClient;
   readonly conversions: LayerConversions;
   readonly onWarning: (message: string, error: unknown) => void;
@@ -118,9 +120,11 @@ export class LookAhead {
     const path = await this.#parts.conversions.contentFile({ digest, size });
     if (path === null) return [];
     const manifest = manifestOf(await readFile(path));
+    // Those that are served are not on their way.
+    const served = new Set([...this.#parts.table.all()].map(({ remote }) => remote?.digest));
     return (manifest?.layers ?? []).flatMap(({ digest, size, mediaType }) => {
       const compression = layerCompression(mediaType);
-      return compression === undefined ? [] : [{ digest, size, compression }];
+      return compression === undefined || served.has(digest) ? [] : [{ digest, size, compression }];
     });
   }
 }

@@ -116,6 +116,8 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   });
   const ahead = new MountAhead(table, mounts, (error) => log.debug({ error: textOf(error) }, "not mounted ahead"));
   const remotes = new RemoteImages({
+    table,
+    letGo: (request) => mounts.letGo(request),
     content,
     leases,
     env,
@@ -138,7 +140,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     onImage: ahead.image,
     onLayer: ahead.layer,
   });
-  const lookAhead = new LookAhead({ content, conversions, onWarning });
+  const lookAhead = new LookAhead({ table, content, conversions, onWarning });
   const applier = new Applier({
     table,
     folders,

@@ -13,7 +13,7 @@ import type { UpperPaths } from "./mount-plan.ts";
 export const VM_FORMS = ["erofs", "pmem", "block"] as const;
 export type VmForm = (typeof VM_FORMS)[number];
 
-/** Label of a snapshot that chooses the form, or `none`. CRI makes a pod's annotation of this name one. */
+/** Label of a snapshot that chooses the form, or `none`. CRI makes a container's annotation of this name one. */
 export const VM_LABEL = "containerd.io/snapshot/erofsify.vm";
 
 /** The form that a snapshot is to have. @throws ServiceError invalid argument for a form that is none */

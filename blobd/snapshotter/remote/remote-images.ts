@@ -3,7 +3,7 @@ import type { MergedChain } from "../../conversion/index.ts";
 import { deviceTags } from "../../images/index.ts";
 import { type ConvertedImage, DEFAULT_RETRY, type Environment, findConverted } from "../../registry/index.ts";
 import type { Caller, ContentClient } from "../content-client.ts";
-import type { RemoteLayer } from "../state/index.ts";
+import type { RemoteLayer, SnapshotTable } from "../state/index.ts";
 import { Leases } from "./leases.ts";
 import { askedFor, type PulledImage, PulledImages } from "./pulled-image.ts";
 
@@ -22,8 +22,11 @@ export interface RemoteFound {
 }
 
 export interface RemoteImagesParts {
+  readonly table: SnapshotTable;
   readonly content: ContentClient;
   readonly leases: Leases;
+  /** Gives an image's lease back, unless a snapshot is of that image. */
+  readonly letGo: (request: string) => void;
   readonly env: Environment;
   /** Take what is attached to an image also when all that is known of the image is its digest. */
   readonly trustReferrers: boolean;
@@ -34,10 +37,7 @@ export interface RemoteImagesParts {
 }
 
 /** What is known of an image: null, when it has to be pulled. */
-interface Known {
-  readonly layers: Promise<readonly RemoteFound[] | null>;
-  readonly untilMs: number;
-}
+type Known = Promise<readonly RemoteFound[] | null>;
 
 /** Looks for the converted forms of the images that containerd pulls. */
 export class RemoteImages {
@@ -72,17 +72,21 @@ export class RemoteImages {
     }
   }
 
-  #layers(image: PulledImage, labels: Readonly<Record<string, string>>, caller: Caller): Known["layers"] {
-    const nowMs = performance.now();
-    for (const [key, { untilMs }] of this.#known) if (untilMs < nowMs) this.#known.delete(key);
+  #layers(image: PulledImage, labels: Readonly<Record<string, string>>, caller: Caller): Known {
     const key = `${image.manifestDigest} ${askedFor(labels) ?? ""}`;
     const known = this.#known.get(key);
-    if (known !== undefined) return known.layers;
+    if (known !== undefined) return known;
     const layers = this.#open(image, labels, caller).catch((error) => {
       this.#parts.onWarning(`${image.manifestDigest} is pulled: its converted form cannot be used`, error);
       return null;
     });
-    this.#known.set(key, { layers, untilMs: nowMs + REMEMBER_MS });
+    this.#known.set(key, layers);
+    const forget = async () => {
+      this.#known.delete(key);
+      const request = (await layers)?.at(-1)?.remote.request;
+      if (request) this.#parts.letGo(request); // The pull may have broken off.
+    };
+    setTimeout(() => void forget(), REMEMBER_MS).unref();
     return layers;
   }
 
@@ -102,7 +106,14 @@ export class RemoteImages {
     const prefetch = prefetchOfManifest(found.manifest, digests, this.#parts.onRefused);
     const request = Leases.requestFor({ repository, endpoints, blobs, prefetch });
     const { chain, paths } = await this.#parts.leases.get(request);
-    checkTags(deviceTags(paths.get(chain.meta.digestHex)!), chain);
+    // What is fetched of them goes again, also when the pull breaks off before a snapshot has them.
+    for (const { digestHex } of chain.blobs) this.#parts.table.rememberServed(digestHex);
+    try {
+      checkTags(deviceTags(paths.get(chain.meta.digestHex)!), chain);
+    } catch (error) {
+      this.#parts.letGo(request);
+      throw error;
+    }
     this.#parts.onFound(found);
     const last = image.layers.length - 1;
     return image.layers.map((layer, i) => ({
