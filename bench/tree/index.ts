@@ -6,7 +6,7 @@ import { CPUS, type GuestRun, MEMORY_BYTES, makeInputs, readInGuest } from "../g
 import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
 import { type CaseId, treeCases } from "./cases.ts";
 import { drawReport, markdownReport, textReport } from "./report.ts";
-import { type CaseResult, checkSame, READERS, type Results } from "./results.ts";
+import { type CaseResult, checkSame, READER, type Results } from "./results.ts";
 
 export { CASE_IDS } from "./cases.ts";
 
@@ -59,13 +59,11 @@ async function readAll(
   for (let round = 1; round <= rounds; round++)
     for (const one of wanted) {
       const found = await readInGuest(one, inputs, round, {
-        readers: READERS,
+        readers: [READER],
         quiet,
         env,
-        onReading: ({ name }, { reader, seconds, files, disturbed }) =>
-          say(
-            `round ${round}: ${name}, ${reader}: ${files} files, ${seconds.toFixed(2)} s${disturbed ? ", disturbed" : ""}`,
-          ),
+        onReading: ({ name }, { seconds, files, disturbed }) =>
+          say(`round ${round}: ${name}: ${files} files, ${seconds.toFixed(2)} s${disturbed ? ", disturbed" : ""}`),
       });
       runs.get(one.id)!.push(found);
     }

@@ -17,14 +17,11 @@ export interface CaseResult extends Pick<Case, "id" | "name" | "kind" | "part"> 
   readonly runs: readonly GuestRun[];
 }
 
-/** How the tree is read: by the lean reader, from empty caches of the guest and then once more. */
-export const READERS = ["lean", "again"] as const satisfies readonly Reader[];
+/** How the tree is read: by the lean reader, from empty caches of the guest. */
+export const READER = "lean" satisfies Reader;
 
-/** Seconds of a reader. */
-export function secondsOf({ runs }: CaseResult, reader: Reader): Spread {
-  return spread(
-    runs.flatMap(({ readings }) => readings.filter((one) => one.reader === reader).map(({ seconds }) => seconds)),
-  );
+export function secondsOf({ runs }: CaseResult): Spread {
+  return spread(runs.flatMap(({ readings }) => readings.map(({ seconds }) => seconds)));
 }
 
 export function filesOf({ runs }: CaseResult): number {
