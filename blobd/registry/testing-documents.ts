@@ -71,6 +71,18 @@ export class TestDocuments {
     this.#manifests.set(name, { mediaType, bytes: this.#manifests.get(digest)!.bytes });
   }
 
+  /** The bytes of a manifest or index. */
+  bytesOf({ digest }: Described): Buffer {
+    return this.#manifests.get(digest)!.bytes;
+  }
+
+  /** Any bytes as a manifest, under their digest. */
+  put(mediaType: string, bytes: Buffer): Described {
+    const digest = sha256(bytes);
+    this.#manifests.set(digest, { mediaType, bytes });
+    return { mediaType, digest, size: bytes.length };
+  }
+
   /** Puts other bytes under a name. */
   replace(name: string, bytes: Buffer): void {
     this.#manifests.set(name, { mediaType: this.#manifests.get(name)!.mediaType, bytes });
@@ -118,9 +130,6 @@ export class TestDocuments {
   }
 
   #put(mediaType: string, document: object): Described {
-    const bytes = Buffer.from(JSON.stringify(document));
-    const digest = sha256(bytes);
-    this.#manifests.set(digest, { mediaType, bytes });
-    return { mediaType, digest, size: bytes.length };
+    return this.put(mediaType, Buffer.from(JSON.stringify(document)));
   }
 }
