@@ -176,11 +176,16 @@ test("an image in a guest: with DAX and without, and as files, in one boot", asy
   await guest.shell(`${mount} /files/image.erofs /direct device=/files/${blobs[0]}`);
   assert.equal(await sums("/direct"), byDax);
   await guest.shell("umount /direct");
-  for (const folder of ["/files", "/mapped"]) {
-    const pairs = ["image.erofs", blobs[0]].map((name, i) => `timeout 60 losetup -r /dev/loop${i} ${folder}/${name}`);
-    await guest.shell(`${pairs.join(" && ")} && ${mount} /dev/loop0 /loop device=/dev/loop1`);
+  for (const [first, folder] of [
+    [0, "/files"],
+    [2, "/mapped"],
+  ] as const) {
+    // Not the same devices again: Linux gives them up some time after losetup -d.
+    const loops = [first, first + 1].map((number) => `/dev/loop${number}`);
+    const pairs = ["image.erofs", blobs[0]].map((name, i) => `timeout 60 losetup -r ${loops[i]} ${folder}/${name}`);
+    await guest.shell(`${pairs.join(" && ")} && ${mount} ${loops[0]} /loop device=${loops[1]}`);
     assert.equal(await sums("/loop"), byDax, folder);
-    await guest.shell("umount /loop && losetup -d /dev/loop0 && losetup -d /dev/loop1");
+    await guest.shell(`umount /loop && losetup -d ${loops[0]} && losetup -d ${loops[1]}`);
     await guest.dropCaches();
   }
   // Linux reads such a file through its page cache only, and one that is mapped has none.
