@@ -14,7 +14,18 @@ import {
   parseImageConfig,
   parseManifest,
 } from "../../formats/oci/index.ts";
-import { buildTar, erofsify, type Registry, run, startRegistry, tempDir, writeOciLayout } from "../testkit/index.ts";
+import {
+  buildTar,
+  erofsify,
+  getManifest,
+  pushImage,
+  type Registry,
+  run,
+  startReferrersProxy,
+  startRegistry,
+  tempDir,
+  writeOciLayout,
+} from "../testkit/index.ts";
 
 // Pushed images against the draft EROFS image specification, by Debian's docker-registry, skopeo and zstd.
 
@@ -226,3 +237,33 @@ test("--verity: layers end with hash trees that veritysetup accepts, by what the
   const again = await push("store", "test/verity:other", "--verity");
   assert.equal(again.result.manifestDigest, digest);
 });
+
+test("a registry that takes no name, or nothing: told in its words, and nothing is named", async () => {
+  const tagOf = async (image: string, tag: string) => (await getManifest(registry.host, image, tag))?.digest;
+  for (const [i, [form, refused]] of REFUSALS.entries()) {
+    const image = `test/refused-${i}`;
+    await pushImage(at("layout"), "v1", `${registry.host}/${image}:1`);
+    const source = await tagOf(image, "1");
+    const proxy = await startReferrersProxy(registry.host, (method, path) =>
+      refused.test(`${method} ${path}`) ? [403, "exceeds the configured upper limit of 10.0 MiB"] : undefined,
+    );
+    try {
+      const args = ["push", "--quiet", "--store", at("refused"), `${proxy.host}/${image}:1`, "--as", form];
+      const { status, stderr } = await erofsify(args);
+      assert.equal(status, 3, `${form} ${refused} ${stderr}`);
+      assert.match(stderr, /answered 403 \(DENIED: exceeds the configured upper limit of 10\.0 MiB\)/);
+    } finally {
+      proxy.stop();
+    }
+    assert.equal(await tagOf(image, "1"), source);
+    for (const tag of ["1-erofs", source!.replace(":", "-")]) assert.equal(await tagOf(image, tag), undefined);
+  }
+});
+
+const REFUSALS: readonly (readonly [form: string, refused: RegExp])[] = [
+  ["index", /^PUT .*\/manifests\/1$/],
+  ["index", /^PUT .*\/manifests\/sha256:/],
+  ["referrer", /^PUT .*\/manifests\//],
+  ["referrer", /^(POST|PATCH) /],
+  ["tag", /^PUT .*\/manifests\//],
+];

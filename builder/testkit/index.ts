@@ -15,7 +15,7 @@ export { busyboxLayer, guestEnvironment } from "./guest.ts";
 export { mountImage } from "./mounted.ts";
 export { writeOciLayout } from "./oci-layout.ts";
 export { type Postgres, startPostgres } from "./postgres.ts";
-export { type ReferrersProxy, startReferrersProxy } from "./referrers-proxy.ts";
+export { type ReferrersProxy, type Refusal, startReferrersProxy } from "./referrers-proxy.ts";
 export { pushImage, type Registry, type RegistryOptions, startRegistry } from "./registry.ts";
 export { CommandError, type RunOptions, type RunResult, run, type Server, startServer } from "./run.ts";
 export { type StoreState, storeState } from "./store-state.ts";

@@ -13,15 +13,26 @@ export interface ReferrersProxy {
   stop(): void;
 }
 
+/** Which requests are refused, and how: status and the words of the registry. */
+export type Refusal = (method: string, path: string) => readonly [status: number, message: string] | undefined;
+
 /**
  * Stands before a registry that does not know the referrers API, such as Debian's, and adds it: manifests with a subject are
  * answered with OCI-Subject, and listed by it. Everything else passes.
  */
-export async function startReferrersProxy(host: string): Promise<ReferrersProxy> {
+export async function startReferrersProxy(host: string, refuse: Refusal = () => undefined): Promise<ReferrersProxy> {
   const attached = new Map<string, object[]>();
   const requests: string[] = [];
   const server = createServer((request, response) => {
     requests.push(`${request.method} ${request.url}`);
+    const refusal = refuse(request.method!, request.url!);
+    if (refusal !== undefined) {
+      const [status, message] = refusal;
+      request.resume();
+      response.writeHead(status, { "content-type": "application/json" });
+      response.end(JSON.stringify({ errors: [{ code: "DENIED", message }] }));
+      return;
+    }
     const subject = /\/referrers\/(sha256:[0-9a-f]{64})/.exec(request.url ?? "")?.[1];
     if (subject === undefined) void pass(request, response);
     else {
