@@ -11,6 +11,9 @@ export interface MappedRegion {
   readonly hostAddress: number;
 }
 
+/** A piece's length has 32 bits. */
+const MAX_LENGTH = 0xffff_ffff;
+
 /** Guest memory as one worker sees it: guest addresses to this process's. */
 export class GuestMemory {
   #count = 0;
@@ -81,7 +84,14 @@ export class GuestMemory {
       const region = this.#find(at);
       if (region >= 0) {
         const length = Math.min(left, (this.#end[region] as number) - at);
-        segments.address[index] = (this.#host[region] as number) + (at - (this.#start[region] as number));
+        const host = (this.#host[region] as number) + (at - (this.#start[region] as number));
+        if (index > 0 && this.#joins(segments, index - 1, host, length)) {
+          segments.count = index;
+          at += length;
+          left -= length;
+          continue;
+        }
+        segments.address[index] = host;
         segments.length[index] = length;
         segments.place[index] = PLACE.RAM;
         at += length;
@@ -93,6 +103,15 @@ export class GuestMemory {
       at += length;
       left -= length;
     }
+  }
+
+  /** Makes a piece longer that ends where the next one starts: pages of a file are often neighbours in guest memory. */
+  #joins(segments: Segments, last: number, host: number, bytes: number): boolean {
+    const length = segments.length[last] as number;
+    if (segments.place[last] !== PLACE.RAM || (segments.address[last] as number) + length !== host) return false;
+    if (length + bytes > MAX_LENGTH) return false;
+    segments.length[last] = length + bytes;
+    return true;
   }
 
   #appendElsewhere(segments: Segments, index: number, at: number, left: number): number {
