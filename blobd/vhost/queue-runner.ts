@@ -43,6 +43,8 @@ export class QueueRunner implements QueueWorker {
   #kickFd = -1;
   #callFd = -1;
   #hasServed = false;
+  /** A kick is to be taken out of its eventfd: before the next sleep, so that the guest has its answer first. */
+  #isKicked = false;
   /** Where a queue that stopped by itself would go on. */
   #stoppedAt = 0;
   /** Commands obeyed so far. */
@@ -139,6 +141,10 @@ export class QueueRunner implements QueueWorker {
     if (virtqueue === null) {
       if (!this.#hasServed) this.#handler.prepare?.(this.#isAsked);
     } else {
+      if (this.#isKicked) {
+        takeEvent(this.#kickFd);
+        this.#isKicked = false;
+      }
       timeoutMs = this.#idle();
       if (!virtqueue.enableKicks()) {
         virtqueue.disableKicks();
@@ -152,7 +158,7 @@ export class QueueRunner implements QueueWorker {
     for (let i = 0; i < this.#watched.length; i++) if (this.#poll.ready(WATCHED + i) !== 0) this.#watched[i]?.ready();
     if (virtqueue === null) return;
     const kicked = this.#poll.ready(KICK);
-    if ((kicked & POLLIN) !== 0) takeEvent(this.#kickFd);
+    if ((kicked & POLLIN) !== 0) this.#isKicked = true;
     else if (kicked !== 0) throw new Error(`its kick descriptor cannot be waited for (poll: ${kicked})`);
     virtqueue.disableKicks();
   }
@@ -229,6 +235,7 @@ export class QueueRunner implements QueueWorker {
     const virtqueue = this.#virtqueue;
     if (virtqueue === null) return this.#stoppedAt;
     this.#virtqueue = null;
+    this.#isKicked = false;
     this.#stoppedAt = virtqueue.availIndex;
     this.#poll.set(KICK, -1, POLLIN);
     this.#handler.stopped?.();
