@@ -37,6 +37,7 @@ export const FILES = 16;
 export const MAPPED = "mapped";
 const PAGE = 4096;
 const DIRENTS_BYTES = 32 << 10;
+const O_RDONLY = 0;
 const O_RDWR = 2;
 const O_EXCL_CREAT = 0o300;
 const NOBODY = 65_534;
@@ -140,9 +141,11 @@ export function* playRound(asker: Asker, round: number): Generator<void> {
   for (let slot = 0; slot < REHEARSAL_SLOTS; slot++)
     ask(slot, { opcode: Opcode.GETATTR, nodeId, args: of(GetattrIn.size), answerBytes: AttrOut.size });
   yield;
-  ask(0, { opcode: Opcode.OPEN, nodeId, args: of(OpenIn.size, [OpenIn.at.flags, O_RDWR]), answerBytes: OpenOut.size });
+  const isWriter = round % 2 === 0;
+  const open = of(OpenIn.size, [OpenIn.at.flags, isWriter ? O_RDWR : O_RDONLY]);
+  ask(0, { opcode: Opcode.OPEN, nodeId, args: open, answerBytes: OpenOut.size });
   yield;
-  yield* playData(asker, nodeId, asker.answer(0).getUint32(OpenOut.at.fh, true), fhHigh(asker, 0));
+  yield* playData(asker, nodeId, asker.answer(0).getUint32(OpenOut.at.fh, true), fhHigh(asker, 0), isWriter);
   const attr = { opcode: Opcode.GETXATTR, nodeId, name: "security.capability", answerBytes: 64 };
   ask(0, { ...attr, args: of(GetxattrIn.size, [GetxattrIn.at.size, 64]), mayFail: true });
   yield;
@@ -181,7 +184,7 @@ export function* playForgets(asker: Asker): Generator<void> {
   yield;
 }
 
-function* playData(asker: Asker, nodeId: number, fhLow: number, high: number): Generator<void> {
+function* playData(asker: Asker, nodeId: number, fhLow: number, high: number, isWriter: boolean): Generator<void> {
   const { ask } = asker;
   const fh = (at: number): [number, number][] => [
     [at, fhLow],
@@ -197,13 +200,15 @@ function* playData(asker: Asker, nodeId: number, fhLow: number, high: number): G
   });
   ask(0, read(PAGE));
   yield;
-  ask(0, write(PAGE));
-  yield;
   ask(0, read(2 * PAGE));
-  ask(1, write(2 * PAGE));
   yield;
-  ask(0, { opcode: Opcode.FLUSH, nodeId, args: of(FlushIn.size, ...fh(FlushIn.at.fh)) });
-  yield;
+  if (isWriter) {
+    ask(0, write(PAGE));
+    ask(1, write(2 * PAGE));
+    yield;
+    ask(0, { opcode: Opcode.FLUSH, nodeId, args: of(FlushIn.size, ...fh(FlushIn.at.fh)) });
+    yield;
+  }
   ask(0, { opcode: Opcode.RELEASE, nodeId, args: of(ReleaseIn.size, ...fh(ReleaseIn.at.fh)) });
   yield;
 }
@@ -224,7 +229,7 @@ function* playNewFile(asker: Asker, uid: number): Generator<void> {
     ask(0, { opcode: Opcode.SETATTR, nodeId, args: change, answerBytes: AttrOut.size });
     yield;
   }
-  yield* playData(asker, nodeId, fhLow, high);
+  yield* playData(asker, nodeId, fhLow, high, true);
   ask(0, { opcode: Opcode.UNLINK, name });
   yield;
   forget(asker, nodeId);
