@@ -161,6 +161,58 @@ Examples
   )
   .action(async (options) => (await import("./commands/virtiofs.ts")).run(options));
 
+const pmemFiles = (command: Command) =>
+  command
+    .option(
+      "--image <image>",
+      "an image of the store, a folder written by erofsify -o, or an EROFS file: all its files",
+    )
+    .option("--file <file>", "instead: a file, such as a blob; repeatable", collect, [])
+    .addOption(storeOption())
+    .option("--blob-folder <dir>", "where an image's blobs are looked for by their digests; repeatable", collect, [])
+    .option("--json", "print the result as JSON on stdout");
+
+pmemFiles(
+  program
+    .command("pmem")
+    .description(
+      "give files of this host to one guest as its memory: a virtio-pmem device of its VMM, until it is stopped",
+    )
+    .requiredOption("--socket-path <path>", "the Unix socket to which the VMM connects")
+    .option("--control <socket>", "where blobd pmem-add adds files while the guest runs")
+    .option("--window <size>", "size of the device, a multiple of 2M (default: what the files need)")
+    .option("--guest-writes-files", "map the files themselves, which the guest can write to; not for files of a store")
+    .option("--guest-writes-store", "the same, also for files of a store that others use")
+    .option("--print-qemu", "print QEMU's options for this device, and end"),
+)
+  .addOption(logOption())
+  .addHelpText(
+    "after",
+    `
+QEMU 11.1 maps what it is given for writing. So the guest gets pages of its own, read from the files as it touches them, unless
+it is said that it may write to the files: then its memory is the host's page cache, shared with all others. What a guest has
+written to a store's blobs is found by \`blobd store verify\`. Guests that are not to be trusted, and VMMs that can, have
+virtio-pmem devices that are read-only for sure: \`erofsify run\`, \`erofsify vmm-args\`.
+
+Examples
+  blobd pmem --socket-path /run/pmem.sock --image alpine       the guest: mount -t erofs -o ro,dax=always /dev/pmem0 /mnt
+  blobd pmem --socket-path /run/pmem.sock --image alpine --window 4G --control /run/pmem.control`,
+  )
+  .action(async (options) => (await import("./commands/pmem.ts")).run(options));
+
+pmemFiles(
+  program
+    .command("pmem-add")
+    .description("add files to a blobd pmem whose guest runs; says where in the device they lie")
+    .requiredOption("--control <socket>", "of that blobd pmem"),
+)
+  .addHelpText(
+    "after",
+    `
+The guest mounts an image that was added with -o fsoffset=N (Linux 6.17), N being where its first file lies.`,
+  )
+  .action(async (options) => (await import("./commands/pmem.ts")).add(options));
+
 program
   .command("snapshotter")
   .description("serve containerd as snapshotter and differ: images run from EROFS, unpacked nowhere (root)")

@@ -5,7 +5,7 @@ import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 
 /** The device table of an image in a file. */
 export interface DeviceTable {
-  readonly devices: readonly { readonly tag: string }[];
+  readonly devices: readonly { readonly tag: string; readonly mappedBlkAddr: number }[];
   /** The file holds its devices, if any: it needs no others. */
   readonly isFlat: boolean;
 }

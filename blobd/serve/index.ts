@@ -1,5 +1,4 @@
 /** Blobs served to this host on demand. */
 export { BlobService, type ServiceOptions } from "./blob-service.ts";
-export { linesOf } from "./lines.ts";
 export { type ServeOptions, type Serving, startServing } from "./serve.ts";
 export type { BlobOrigin, Served } from "./served.ts";

@@ -1,10 +1,11 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { LineSocket } from "../control/index.ts";
 import { DEFAULT_FETCH, type FetchOptions } from "../fetch/index.ts";
 import { DEFAULT_RETRY, type Environment, pullCredentials } from "../registry/index.ts";
 import { Store } from "../store/index.ts";
 import { BlobService } from "./blob-service.ts";
-import { ControlSocket } from "./control-socket.ts";
+import { Client } from "./client.ts";
 
 export interface ServeOptions {
   readonly storeRoot: string;
@@ -54,9 +55,9 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     env: pullCredentials(options.env ?? process.env, storeRoot),
     log,
   });
-  let control: ControlSocket;
+  let control: LineSocket;
   try {
-    control = await ControlSocket.listen(socketPath, service, log);
+    control = await LineSocket.listen(socketPath, () => new Client(service), log);
     await service.removeStaleHolds();
   } catch (error) {
     await service.close();

@@ -33,7 +33,7 @@ export type { FoundHold, Hold } from "./holds.ts";
 export { PartialBlob } from "./partial-blob.ts";
 export type { PartialPromise, PartialSource } from "./partial-source.ts";
 export type { PartialInfo, Partials } from "./partials.ts";
-export { defaultStoreRoot } from "./paths.ts";
+export { defaultStoreRoot, storeOf } from "./paths.ts";
 export type { PruneOptions, PruneResult } from "./prune.ts";
 export {
   type EncodingRecord,

@@ -1,6 +1,9 @@
 import { randomBytes } from "node:crypto";
+import { existsSync, realpathSync } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+
+const MARKER = "erofsify-store-1";
 
 /** Names inside a store; the layout is drawn in index.ts. Every name is checked, so that no record leads outside. */
 export class StorePaths {
@@ -17,7 +20,7 @@ export class StorePaths {
   /** The lock file of the whole store. */
   readonly lock: string;
   /** Name of the empty file that says that this folder is a store, and of which version. */
-  readonly markerName = "erofsify-store-1";
+  readonly markerName = MARKER;
 
   constructor(root: string) {
     this.root = root;
@@ -97,4 +100,12 @@ export function defaultStoreRoot(env: NodeJS.ProcessEnv = process.env, uid = pro
   // The XDG base directory specification says to ignore a relative path.
   const data = env.XDG_DATA_HOME;
   return join(data?.startsWith("/") ? data : join(homedir(), ".local", "share"), "erofsify");
+}
+
+/** The store that a file lies in, wherever that is; undefined when it lies in none. @throws Error when there is no such file */
+export function storeOf(path: string): string | undefined {
+  for (let folder = dirname(realpathSync(path)); ; folder = dirname(folder)) {
+    if (existsSync(join(folder, MARKER))) return folder;
+    if (folder === dirname(folder)) return undefined;
+  }
 }

@@ -3,7 +3,7 @@ import { BackendRequest, FsRequest } from "../../formats/vhost-user/index.ts";
 import { PAGE_SIZE } from "../sys/index.ts";
 import { ChannelLink, ETIMEDOUT } from "./channel-link.ts";
 import type { ChannelDescription } from "./data-plane.ts";
-import type { ShmemMapper } from "./queue-handler.ts";
+import type { Remapper } from "./queue-handler.ts";
 import { PENDING, RECORD, WindowState } from "./window-state.ts";
 import type { WorkerSignal } from "./worker-signal.ts";
 
@@ -22,7 +22,7 @@ const MARK_TIMEOUT_MS = 10_000;
  * The answer to SHMEM_MAP comes before the front-end has changed the guest's memory. A second request right behind it is
  * answered after that: only then is the mapping told to the guest.
  */
-export class BackendChannel implements ShmemMapper {
+export class BackendChannel implements Remapper {
   readonly #channel: ChannelDescription;
   readonly #link: ChannelLink;
   readonly #state: WindowState;
@@ -45,7 +45,13 @@ export class BackendChannel implements ShmemMapper {
   map(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean): number {
     if (fdOffset % PAGE_SIZE !== 0 || !Number.isSafeInteger(fdOffset) || fdOffset < 0) return -EINVAL;
     if (!this.#isInside(shmOffset, bytes)) return -EINVAL;
-    return this.#alone(() => this.#map(fd, fdOffset, shmOffset, bytes, writable));
+    return this.#alone(() => this.#map(fd, fdOffset, shmOffset, bytes, writable, false));
+  }
+
+  remap(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean): number {
+    if (fdOffset % PAGE_SIZE !== 0 || !Number.isSafeInteger(fdOffset) || fdOffset < 0) return -EINVAL;
+    if (!this.#isInside(shmOffset, bytes)) return -EINVAL;
+    return this.#alone(() => this.#map(fd, fdOffset, shmOffset, bytes, writable, true));
   }
 
   unmap(shmOffset: number, bytes: number): number {
@@ -78,12 +84,13 @@ export class BackendChannel implements ShmemMapper {
     });
   }
 
-  #map(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean): number {
+  #map(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean, again: boolean): number {
     const { dev, ino } = fstatSync(fd);
     const mapping = { shmOffset, bytes, fdOffset, dev, ino, writable };
     const other = this.#state.findOverlap(shmOffset, bytes);
-    if (other >= 0) return this.#state.isSame(other, mapping) ? 0 : -EINVAL;
-    const record = this.#state.add(mapping);
+    if (other >= 0 && !this.#state.isSame(other, mapping)) return -EINVAL;
+    if (other >= 0 && !again) return 0;
+    const record = other >= 0 ? other : this.#state.add(mapping);
     if (record < 0) return -ENOSPC;
     this.#link.messages.clear();
     this.#state.addPending(PENDING.MAP, record, shmOffset, bytes);
@@ -93,7 +100,11 @@ export class BackendChannel implements ShmemMapper {
     } else this.#link.messages.fs(FsRequest.FS_MAP, fdOffset, shmOffset, bytes, true, writable);
     const result = this.#send(fd);
     if (result !== 0) return result;
-    return this.#state.stateOf(record) === RECORD.LIVE ? 0 : -EIO;
+    if (this.#state.stateOf(record) === RECORD.LIVE) return 0;
+    if (!again) return -EIO;
+    // Refused, so it is still there: that was the question.
+    this.#state.setLive(record);
+    return 0;
   }
 
   #unmap(record: number): number {
@@ -280,8 +291,9 @@ export class BackendChannel implements ShmemMapper {
 }
 
 /** The window of a device whose front-end has none. */
-export const NO_WINDOW: ShmemMapper = {
+export const NO_WINDOW: Remapper = {
   map: () => -ENODEV,
+  remap: () => -ENODEV,
   unmap: () => -ENODEV,
   unmapAll: () => -ENODEV,
   transfer: () => -ENODEV,

@@ -31,6 +31,7 @@ export {
   PUT_BACK,
   type QueueHandler,
   type QueueWorker,
+  type Remapper,
   type ShmemMapper,
 } from "./queue-handler.ts";
 export { REHEARSAL_SLOTS, type RehearsalDriver, rehearseQueue } from "./rehearsal.ts";

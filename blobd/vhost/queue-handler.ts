@@ -44,7 +44,7 @@ export interface QueueWorker {
   /** `WorkerProgram.data`. */
   readonly data: unknown;
   /** Puts files into the window. Answers -ENODEV when the front-end has no window. */
-  readonly mapper: ShmemMapper;
+  readonly mapper: Remapper;
   /** Reads a parked request from the ring again. The chain is the one that `handle` gets: see there. */
   reopen(head: number): Chain;
   /** Completes a parked request, `bytes` of which were written. */
@@ -81,4 +81,13 @@ export interface ShmemMapper {
    * `toGuest` reads the file. -ENOSYS in the other dialect.
    */
   transfer(fd: number, fdOffset: number, guestAddress: number, bytes: number, toGuest: boolean): number;
+}
+
+/** What a queue's worker has, for a device that keeps its mappings over a reset by itself. */
+export interface Remapper extends ShmemMapper {
+  /**
+   * As `map`, for what this front-end has mapped before and may have dropped: it drops all at a reset of the device, and does
+   * not tell. It is asked in any case, and when it refuses, then because the mapping is there.
+   */
+  remap(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean): number;
 }

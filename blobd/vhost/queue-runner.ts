@@ -3,13 +3,7 @@ import { BackendChannel, NO_WINDOW } from "./backend-channel.ts";
 import { Chain } from "./chain.ts";
 import type { QueueStart } from "./data-plane.ts";
 import { GuestMemory } from "./guest-memory.ts";
-import {
-  type HandlerFactory,
-  PUT_BACK,
-  type QueueHandler,
-  type QueueWorker,
-  type ShmemMapper,
-} from "./queue-handler.ts";
+import { type HandlerFactory, PUT_BACK, type QueueHandler, type QueueWorker, type Remapper } from "./queue-handler.ts";
 import { Virtqueue } from "./virtqueue.ts";
 import { type CommandPort, interrupts, type WorkerCommand, type WorkerStart } from "./worker-commands.ts";
 import { WorkerSignal } from "./worker-signal.ts";
@@ -64,7 +58,7 @@ export class QueueRunner implements QueueWorker {
     this.#handler = factory(this);
   }
 
-  get mapper(): ShmemMapper {
+  get mapper(): Remapper {
     return this.#channel ?? NO_WINDOW;
   }
 

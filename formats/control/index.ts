@@ -21,3 +21,12 @@ export {
   type ServeRequest,
   type ShortRequest,
 } from "./messages.ts";
+export {
+  type AddedFile,
+  type AddRequest,
+  formatAdd,
+  formatPlaced,
+  type PlacedFile,
+  parseAdd,
+  parsePlaced,
+} from "./pmem.ts";

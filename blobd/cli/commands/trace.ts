@@ -8,7 +8,7 @@ import {
   parseTrace,
 } from "../../../formats/control/index.ts";
 import { formatPrefetchList } from "../../../formats/oci/index.ts";
-import { linesOf } from "../../serve/index.ts";
+import { linesOf } from "../../control/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { parseSeconds } from "../numbers.ts";
 

@@ -2,6 +2,7 @@
 export type { AttachOptions } from "./attach.ts";
 export { DeviceChannel } from "./channel.ts";
 export { abortConnection, findFuseMount } from "./connection.ts";
+export { HiddenMount } from "./hidden-mount.ts";
 export type { FileSystemSource } from "./job.ts";
 export { FuseMount, type FuseMountOptions, MAX_THREADS } from "./mount.ts";
 export { FuseNotifier } from "./notifier.ts";

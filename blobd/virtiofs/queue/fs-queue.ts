@@ -162,9 +162,9 @@ class Parked implements ParkedReply {
  */
 export class NotingMapper implements ShmemMapper {
   wasInterrupted = false;
-  readonly #worker: Pick<QueueWorker, "mapper">;
+  readonly #worker: { readonly mapper: ShmemMapper };
 
-  constructor(worker: Pick<QueueWorker, "mapper">) {
+  constructor(worker: { readonly mapper: ShmemMapper }) {
     this.#worker = worker;
   }
 

@@ -43,7 +43,7 @@ export class TestQueue {
     const worker: QueueWorker = {
       queue: 1,
       data: null,
-      mapper,
+      mapper: { ...this.#mapper(), remap: () => -19 },
       reopen: () => this.chain,
       complete: (head, bytes) => {
         this.completed.push([head, bytes]);

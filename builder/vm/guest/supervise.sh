@@ -69,7 +69,7 @@ find_port() {
 }
 
 # Sets $devices to the pmem devices in the order in which the host defined them. Linux numbers virtio devices in bus
-# order; their pmem devices below them may come up in any order.
+# order; their pmem devices below them may come up in any order. Those behind the image's are somebody else's.
 find_devices() {
   devices='' sizes='' number=0
   while [ -e "/sys/bus/virtio/devices/virtio$number" ]; do
@@ -78,10 +78,11 @@ find_devices() {
       read -r sectors <"$dir/size"
       devices="$devices /dev/${dir##*/}"
       sizes="$sizes $((sectors * 512))"
+      [ "$pmem_sizes" != "${sizes# }" ] || return 0
     done
     number=$((number + 1))
   done
-  [ "$pmem_sizes" = "${sizes# }" ]
+  return 1
 }
 
 # Puts dm-verity over the devices: from then on $devices are those whose every block is checked.

@@ -1,0 +1,4 @@
+import { runQueueWorker } from "../vhost/index.ts";
+import { makePmemQueue } from "./queue.ts";
+
+runQueueWorker(makePmemQueue);
