@@ -13,6 +13,8 @@ import { SourceOrder } from "./source-order.ts";
 interface Wanted {
   readonly chunk: number;
   priority: Priority;
+  /** By a reader who waits, or is read ahead of. */
+  isRead: boolean;
   /** Taken from the queue: on its way, or being fetched by another process. */
   isTaken: boolean;
   readonly done: Promise<void>;
@@ -34,8 +36,8 @@ export interface FetchCounts {
 
 /** Whom a fetcher tells of what has come. */
 export interface FetchObserver {
-  /** A chunk's content, once it is kept; valid during the call only. */
-  readonly onContent?: (chunk: number, content: Uint8Array) => void;
+  /** A chunk is kept, and who waited for it has been told. `isRead`: it was fetched for a reader, or ahead of one. */
+  readonly onChunk?: (chunk: number, isRead: boolean) => void;
   /** All chunks are there. */
   readonly onWhole?: () => void;
 }
@@ -105,9 +107,9 @@ export class ChunkFetcher {
     const ahead = this.#ahead.note(first, last);
     const waits: Promise<void>[] = [];
     for (let chunk = first; chunk <= last; chunk++)
-      if (!this.partial.isPresent(chunk)) waits.push(this.#want(chunk, DEMAND));
+      if (!this.partial.isPresent(chunk)) waits.push(this.#want(chunk, DEMAND, true));
     for (let chunk = ahead.from; chunk < ahead.to; chunk++)
-      if (!this.partial.isPresent(chunk)) this.#want(chunk, AHEAD).catch(() => {});
+      if (!this.partial.isPresent(chunk)) this.#want(chunk, AHEAD, true).catch(() => {});
     if (waits.length > 0) await Promise.all(waits);
   }
 
@@ -156,10 +158,11 @@ export class ChunkFetcher {
     this.partial.close();
   }
 
-  #want(chunk: number, priority: Priority): Promise<void> {
+  #want(chunk: number, priority: Priority, isRead = false): Promise<void> {
     if (this.#closing.signal.aborted) return Promise.reject(this.#closing.signal.reason);
     const known = this.#wanted.get(chunk);
     if (known !== undefined) {
+      known.isRead ||= isRead;
       if (!known.isTaken && priority < known.priority) {
         known.priority = priority;
         this.#enqueue(known);
@@ -173,7 +176,7 @@ export class ChunkFetcher {
       reject = no;
     });
     done.catch(() => {}); // Who waits is told; somebody need not.
-    const wanted: Wanted = { chunk, priority, isTaken: false, done, resolve, reject };
+    const wanted: Wanted = { chunk, priority, isRead, isTaken: false, done, resolve, reject };
     this.#wanted.set(chunk, wanted);
     this.#enqueue(wanted);
     return done;
@@ -303,8 +306,8 @@ export class ChunkFetcher {
     this.partial.release(chunk);
     this.counts.chunks++;
     this.counts.storedBytes += this.partial.index.storedBytes(chunk);
-    this.#observer.onContent?.(chunk, content);
     this.#settle(wanted);
+    this.#observer.onChunk?.(chunk, wanted.isRead);
   }
 
   #settle(wanted: Wanted, error?: unknown): void {

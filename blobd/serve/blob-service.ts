@@ -8,6 +8,7 @@ import { type Environment, type RetryPolicy, SourceError } from "../registry/ind
 import { type PartialBlob, type PartialSource, Store, type StoredFile, StoreError } from "../store/index.ts";
 import { answerTickets } from "./answer-tickets.ts";
 import { CompleteHolds } from "./complete-holds.ts";
+import { PageStorer } from "./page-storer.ts";
 import { RecordedFiles, sharedFile } from "./recorded-files.ts";
 import type { Recording } from "./recording.ts";
 import type { BlobOrigin, Served } from "./served.ts";
@@ -48,6 +49,7 @@ export class BlobService {
   readonly #tickets: Tickets;
   readonly #mount: FuseMount;
   readonly #holds: CompleteHolds;
+  readonly #storer: PageStorer;
   readonly #lines = new Map<string, Line>();
   /** By key. */
   readonly #shown = new Map<string, Shown>();
@@ -86,6 +88,7 @@ export class BlobService {
     this.#tickets = tickets;
     this.#mount = mount;
     this.#holds = new CompleteHolds(options.storeRoot);
+    this.#storer = new PageStorer(mount.deviceFd, table, options.log);
     this.#recorded = new RecordedFiles(table, mount.target);
     this.#sweep = setInterval(() => this.#closeUnused(), SWEEP_MS);
     const fetcherAt = (place: number) => this.#places.get(place)?.fetcher;
@@ -199,6 +202,7 @@ export class BlobService {
     await Promise.all([...this.#shown.values()].map(({ fetcher }) => fetcher.close()));
     // Not a mere unmount: where somebody has copied the mount into a mount namespace of its own, it would live on there.
     await this.#mount.abort();
+    await this.#storer.close();
   }
 
   /** One after the other: two clients that want one blob must not open it twice. */
@@ -246,6 +250,9 @@ export class BlobService {
       throw new StoreError("ERR_STORE_LIMIT", partial.path, "too many blobs are served at a time");
     }
     const fetcher = new ChunkFetcher(partial, sources, line, {
+      onChunk: (chunk, isRead) => {
+        if (isRead) this.#storer.store(index, partial.index.offset(chunk), partial.index.bytes(chunk));
+      },
       onWhole: () => {
         this.#complete(partial).catch((error: Error) => this.#options.log(error.message));
       },

@@ -63,6 +63,19 @@ test("a blob is a file of its final size, of which what is read is fetched", asy
   assert.equal((await reader(path)).text.slice(0, 64), blob.source.contentHex);
 });
 
+test("who has waited for a page has the rest of its chunk in the page cache", async (t) => {
+  const { ask } = await start(t);
+  const { path } = (await ask()).served[0]!;
+  const cached = async () => Number((await reader(path, 'fincore --bytes --noheadings --output RES "$0"')).text);
+  const file = await open(path, "r");
+  await readRange(file, 20 * CHUNK + 4096, 10);
+  // Linux reads a few pages around it by itself; the others are stored.
+  for (let i = 0; i < 100 && (await cached()) < CHUNK; i++) await sleep(20);
+  assert.equal(await cached(), CHUNK);
+  await readRange(file, 20 * CHUNK, CHUNK);
+  await file.close();
+});
+
 test("read to its end, a blob becomes a complete one of the store, and is served as such, without any traffic", async (t) => {
   const { serving, root, server, ask } = await start(t);
   const first = await ask();

@@ -81,6 +81,9 @@ export class BlobTable {
     this.release(index);
     return false;
   }
+  isOpen(index: number): boolean {
+    return this.#load(index, OPENINGS) > 0;
+  }
   release(index: number): void {
     Atomics.sub(this.#words, index * ENTRY_WORDS + OPENINGS, 1);
   }

@@ -3,7 +3,6 @@ import { InHeader, Opcode, OutHeader, WriteIn } from "../../../formats/fuse/inde
 import {
   allocAligned,
   type NativeBuffer,
-  PAGE_SIZE,
   POLLIN,
   PollSet,
   readTo,
@@ -21,6 +20,7 @@ import {
   OUTPUT_BYTES,
   PARKED,
 } from "../index.ts";
+import { endingOnPage } from "./page-end.ts";
 
 const { EAGAIN, EINTR, EINVAL, ENOENT, ENODEV, ECONNABORTED } = constants.errno;
 
@@ -161,11 +161,4 @@ export class DeviceChannel {
     setNonBlocking(this.#fd, isPolling);
     this.#isPolling = isPolling;
   }
-}
-
-/** Memory whose first `headerBytes` bytes end on a page, `bytes` in all. */
-function endingOnPage(headerBytes: number, bytes: number): NativeBuffer {
-  const whole = allocAligned(PAGE_SIZE + bytes);
-  const skip = PAGE_SIZE - headerBytes;
-  return { address: whole.address + skip, bytes: whole.bytes.subarray(skip, skip + bytes) };
 }

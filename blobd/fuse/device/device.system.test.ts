@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { unmount } from "../../sys/index.ts";
+import { unmount, viewMemory } from "../../sys/index.ts";
 import { FuseMount, findFuseMount } from "./index.ts";
 
 const execute = promisify(execFile);
@@ -188,12 +188,13 @@ test("notifications: the kernel looks again at what it has cached", async (t) =>
   const { notifier } = mount;
   const cat = () => sh(`cat "$1/version"`, target);
   const name = Buffer.from("version");
+  const writing = (text: string) => (address: number) => Buffer.from(viewMemory(address, text.length)).write(text);
   assert.equal(await cat(), "1");
   version[0] = 2;
   assert.equal(await cat(), "1", "cached");
   assert.equal(notifier.invalidateNode(2, 0, 0), 0);
   assert.equal(await cat(), "2");
-  assert.equal(notifier.store(2, 0, Buffer.from("7")), 0);
+  assert.equal(notifier.store(2, 0, 1, writing("7")), 0);
   assert.equal(await cat(), "7", "the page cache holds what was stored");
   version[0] = 0;
   assert.equal(await cat(), "7", "the name is cached");
@@ -206,7 +207,7 @@ test("notifications: the kernel looks again at what it has cached", async (t) =>
   assert.match(await fails(`cat "$1/version"`, target), /No such file/);
   assert.ok(notifier.invalidateNode(99, 0, 0) < 0, "a node that the kernel does not know");
   assert.ok(notifier.invalidateEntry(1, Buffer.alloc(0)) < 0);
-  assert.ok(notifier.store(2, 0, Buffer.alloc((1 << 20) + 1)) < 0);
+  assert.ok(notifier.store(2, 0, (1 << 20) + 1, writing("7")) < 0);
 });
 
 /** A process that serves a mount until it is killed. */

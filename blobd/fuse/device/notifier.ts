@@ -8,10 +8,13 @@ import {
   NotifyStoreOut,
   OutHeader,
 } from "../../../formats/fuse/index.ts";
-import { allocAligned, type NativeBuffer, writeFrom } from "../../sys/index.ts";
+import { type NativeBuffer, writeFrom } from "../../sys/index.ts";
 import { MAX_WRITE_BYTES } from "../index.ts";
+import { endingOnPage } from "./page-end.ts";
 
 const BODY = OutHeader.size;
+/** Where the data of a STORE are. */
+const DATA = BODY + NotifyStoreOut.size;
 /** `FUSE_NAME_MAX`. */
 const MAX_NAME_BYTES = 1024;
 
@@ -25,7 +28,8 @@ const MAX_NAME_BYTES = 1024;
  */
 export class FuseNotifier {
   readonly #fd: number;
-  readonly #message: NativeBuffer = allocAligned(BODY + NotifyStoreOut.size + MAX_WRITE_BYTES);
+  /** Data to be stored start on a page, so that a file opened with O_DIRECT is read to there. */
+  readonly #message: NativeBuffer = endingOnPage(DATA, DATA + MAX_WRITE_BYTES);
   readonly #dv: DataView;
 
   /** @param fd any descriptor of the mount. */
@@ -60,15 +64,19 @@ export class FuseNotifier {
     return this.#sendName(Notify.DELETE, NotifyDeleteOut.size, name);
   }
 
-  /** Puts a file's data into the page cache: at most MAX_WRITE_BYTES at once. */
-  store(nodeId: number, offset: number, data: Uint8Array): number {
-    if (data.length > MAX_WRITE_BYTES) return -constants.errno.EINVAL;
+  /**
+   * Puts a file's data into the page cache: at most MAX_WRITE_BYTES at once.
+   * @param fill writes them to a page-aligned address; returns how many bytes it wrote, or a negative error number
+   */
+  store(nodeId: number, offset: number, bytes: number, fill: (address: number, bytes: number) => number): number {
+    if (bytes > MAX_WRITE_BYTES) return -constants.errno.EINVAL;
+    const got = fill(this.#message.address + DATA, bytes);
+    if (got <= 0) return got;
     setU53(this.#dv, BODY + NotifyStoreOut.at.nodeid, nodeId);
     setU53(this.#dv, BODY + NotifyStoreOut.at.offset, offset);
-    this.#dv.setUint32(BODY + NotifyStoreOut.at.size, data.length, true);
+    this.#dv.setUint32(BODY + NotifyStoreOut.at.size, got, true);
     this.#dv.setUint32(BODY + NotifyStoreOut.at.padding, 0, true);
-    this.#message.bytes.set(data, BODY + NotifyStoreOut.size);
-    return this.#send(Notify.STORE, NotifyStoreOut.size + data.length);
+    return this.#send(Notify.STORE, NotifyStoreOut.size + got);
   }
 
   #sendName(code: number, bodyBytes: number, name: Uint8Array): number {

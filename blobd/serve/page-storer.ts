@@ -1,0 +1,64 @@
+import { Worker } from "node:worker_threads";
+import type { BlobTable } from "../fuse/blobs/index.ts";
+
+/** A range of a blob whose pages are to be stored. */
+export interface StoreOrder {
+  readonly index: number;
+  readonly nodeId: number;
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** What the thread is started with. */
+export interface StorerStart {
+  readonly deviceFd: number;
+  readonly table: SharedArrayBuffer;
+  /** Word 0: orders that are not done. */
+  readonly pending: SharedArrayBuffer;
+}
+
+/** Orders that may wait: more would only tell what has been read by then. */
+const MAX_PENDING = 64;
+
+/**
+ * Puts what has just been fetched into the page cache of the mount's files, so that a reader that has waited for one page has the
+ * whole chunk.
+ *
+ * The kernel stores a page under its lock, and a page that somebody's READ is about is locked until that is answered. So this is
+ * done by a thread of its own: nobody's READ depends on it, nor on a thread that waits for it. The main thread would not do, for a
+ * READ that reaches into the next chunk is answered when that has been fetched.
+ */
+export class PageStorer {
+  readonly #table: BlobTable;
+  readonly #worker: Worker;
+  readonly #pending = new Int32Array(new SharedArrayBuffer(4));
+
+  /** @param deviceFd of the mount */
+  constructor(deviceFd: number, table: BlobTable, log: (line: string) => void) {
+    this.#table = table;
+    const workerData: StorerStart = {
+      deviceFd,
+      table: table.memory,
+      pending: this.#pending.buffer as SharedArrayBuffer,
+    };
+    this.#worker = new Worker(new URL("./page-storer-thread.js", import.meta.url), { workerData });
+    this.#worker.on("error", (error) => log(`what is fetched is not put into the page cache: ${error.message}`));
+    // It is one of the service's, and keeps no process.
+    this.#worker.unref();
+  }
+
+  /** Stores a range that is there, unless nobody has the blob open, or there is much to do already. */
+  store(index: number, offset: number, bytes: number): void {
+    if (!this.#table.isOpen(index) || Atomics.load(this.#pending, 0) >= MAX_PENDING) return;
+    // It must not be closed under the thread, which gives this opening back.
+    if (!this.#table.open(index)) return;
+    Atomics.add(this.#pending, 0, 1);
+    const order: StoreOrder = { index, nodeId: this.#table.nodeId(index), offset, bytes };
+    this.#worker.postMessage(order);
+  }
+
+  /** The mount is gone. */
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
