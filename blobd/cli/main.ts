@@ -209,7 +209,7 @@ pmemFiles(
   .addHelpText(
     "after",
     `
-The guest mounts an image that was added with -o fsoffset=N (Linux 6.17), N being where its first file lies.`,
+The guest makes an image's range a device of its own by addpart, and mounts that: docs/pmem.md.`,
   )
   .action(async (options) => (await import("./commands/pmem.ts")).add(options));
 
