@@ -16,6 +16,8 @@ export interface ServeOptions {
   readonly fetch?: Partial<FetchOptions>;
   /** What the store's blobs may take of the disk, in bytes: what is over is evicted, by last use and never while in use. */
   readonly maxBytes?: number;
+  /** How often the store is looked at for being larger, in ms. */
+  readonly evictEveryMs?: number;
   /** Ends when nobody has used it for so long, in ms; never without it. */
   readonly idleMs?: number;
   readonly env?: Environment;
@@ -78,7 +80,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
       isEvicting = false;
     }
   };
-  const quota = setInterval(() => void evict(), EVICT_MS);
+  const quota = setInterval(() => void evict(), options.evictEveryMs ?? EVICT_MS);
   let stopping: Promise<void> | undefined;
   const stop = () => {
     clearInterval(idle);

@@ -8,7 +8,7 @@ import { formatServeRequest, parseServed, type ServedBlob, type ServeRequest } f
 import type { ErofsLayer } from "../../formats/oci/index.ts";
 import type { FetchOptions } from "../fetch/index.ts";
 import { type BlobServer, layerOf, startBlobServer, type TestBlob } from "../fetch/testing.ts";
-import { type Serving, startServing } from "./index.ts";
+import { type ServeOptions, type Serving, startServing } from "./index.ts";
 
 /** Nothing is waited for as long as with people's networks. */
 const QUICK = { giveUpMs: 1000, offlineGiveUpMs: 200, stallMs: 400, retryMs: 10, maxRetryMs: 50, readAheadBytes: 0 };
@@ -29,8 +29,13 @@ export interface Started {
   ask(
     isWhole?: boolean,
     layer?: ErofsLayer,
-    more?: Pick<ServeRequest, "prefetch" | "isRecorded">,
+    more?: Partial<Pick<ServeRequest, "endpoints" | "prefetch" | "isRecorded">>,
   ): Promise<TestClient & { readonly served: readonly ServedBlob[] }>;
+}
+
+export interface TestServiceOptions extends Pick<ServeOptions, "maxBytes" | "evictEveryMs"> {
+  /** It is removed in the end. */
+  readonly folder?: string;
 }
 
 /** Starts a service in a folder of its own, and a server that has `blob`; both end with the test. */
@@ -39,8 +44,9 @@ export async function startTestService(
   blob: TestBlob,
   fetch: Partial<FetchOptions> = {},
   idleMs?: number,
+  more: TestServiceOptions = {},
 ): Promise<Started> {
-  const folder = mkdtempSync(join(tmpdir(), "serve-"));
+  const { folder = mkdtempSync(join(tmpdir(), "serve-")), ...limits } = more;
   const root = join(folder, "store");
   const server = await startBlobServer(t, blob.stored);
   const env = { HOME: "/nonexistent", XDG_RUNTIME_DIR: "/nonexistent" };
@@ -50,6 +56,7 @@ export async function startTestService(
     env,
     log: () => {},
     ...(idleMs !== undefined && { idleMs }),
+    ...limits,
   };
   const serving = await startServing(options);
   t.after(async () => {

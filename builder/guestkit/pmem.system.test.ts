@@ -144,7 +144,7 @@ test("an image of three blobs in one window, one more added while the guest runs
     await guest.shell(`/usr/bin/addpart ${device} ${number} ${start / 512} ${(end - start) / 512}`);
     return await deviceOf(end - start);
   };
-  const imageBytes = 20 * MIB;
+  const imageBytes = 18 * MIB;
   await mountDax(await part(own, 1, 0, imageBytes), "/own");
   await mountDax(shared, "/mnt");
   const before = await cached();
