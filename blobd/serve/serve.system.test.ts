@@ -3,7 +3,8 @@ import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, statSync } from "node:fs";
 import { type FileHandle, open, readdir, readFile } from "node:fs/promises";
-import { connect } from "node:net";
+import { createServer } from "node:http";
+import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
@@ -126,6 +127,29 @@ test("many readers at once: every byte is right, each chunk comes once", async (
   const sums = await Promise.all(Array.from({ length: 16 }, () => reader(path)));
   for (const { text } of sums) assert.equal(text.slice(0, 64), blob.source.contentHex);
   assert.equal(serving.service.fetched.chunks, 64);
+});
+
+test("blobs come through the proxy that the service is told of", async (t) => {
+  const asked: string[] = [];
+  const proxy = createServer().on("connect", (request, client) => {
+    asked.push(request.url!);
+    const upstream = connect(Number(new URL(server.origin).port), "127.0.0.1", () => {
+      client.write("HTTP/1.1 200 OK\r\n\r\n");
+      upstream.pipe(client).pipe(upstream);
+    });
+    upstream.on("error", () => client.destroy());
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    proxy.closeAllConnections();
+    proxy.close();
+  });
+  const env = { HOME: "/nonexistent", HTTP_PROXY: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}` };
+  const { ask, server } = await startTestService(t, blob, {}, undefined, { env });
+  const endpoints = [{ origin: "http://registry.invalid", host: "registry.invalid", prefix: "" }];
+  const { path } = (await ask(false, undefined, { endpoints })).served[0]!;
+  assert.equal((await reader(path)).text.slice(0, 64), blob.source.contentHex);
+  assert.deepEqual([...new Set(asked)], ["registry.invalid:80"]);
 });
 
 test("what clients have by path is not pruned, until they are done", async (t) => {

@@ -8,6 +8,7 @@ import { formatServeRequest, parseServed, type ServedBlob, type ServeRequest } f
 import type { ErofsLayer } from "../../formats/oci/index.ts";
 import type { FetchOptions } from "../fetch/index.ts";
 import { type BlobServer, layerOf, startBlobServer, type TestBlob } from "../fetch/testing.ts";
+import type { Environment } from "../registry/index.ts";
 import { type ServeOptions, type Serving, startServing } from "./index.ts";
 
 /** Nothing is waited for as long as with people's networks. */
@@ -36,6 +37,7 @@ export interface Started {
 export interface TestServiceOptions extends Pick<ServeOptions, "maxBytes" | "evictEveryMs"> {
   /** It is removed in the end. */
   readonly folder?: string;
+  readonly env?: Environment;
 }
 
 /** Starts a service in a folder of its own, and a server that has `blob`; both end with the test. */

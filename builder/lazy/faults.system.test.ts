@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -79,9 +79,9 @@ class Guest {
   readonly run: ErofsifyRun;
   #said = "";
 
-  constructor(store: string) {
+  constructor(store: string, more: Readonly<Record<string, string>> = {}) {
     const args = ["run", "--lazy", "--quiet", "--timeout", "200", "--store", at(store), reference, "--", "sh"];
-    this.run = startErofsify(args, { env, hasInput: true });
+    this.run = startErofsify(args, { env: { ...env, ...more }, hasInput: true });
     guests.push(this);
     this.run.child.stdin!.on("error", () => {}); // It has ended.
     this.run.child.stdout!.on("data", (piece) => {
@@ -188,11 +188,18 @@ test("two guests that race over what is not there cause one download; when blobd
   await serve("raced");
   assert.ok((await pair[0].read(files[0]!)) < 2000, "what is in memory is read on");
   await assert.rejects(pair[0].read(0), /the guest ended/, "the rest was of the mount that has gone");
-  // The next guest has what was there, and gets the rest.
-  const after = proxy.sent.length;
-  const next = new Guest("raced");
+  // The next guest has what was there. The registry is down for it, and what it names as a mirror gives the rest.
+  const mirror = await startRegistryProxy(registry.host);
+  t.after(() => mirror.stop());
+  mkdirSync(at("home/.config/erofsify"), { recursive: true });
+  const registries = { [proxy.host]: { mirrors: [`http://${mirror.host}`] } };
+  writeFileSync(at("home/.config/erofsify/config.json"), JSON.stringify({ registries }));
+  proxy.fault = "down";
+  const next = new Guest("raced", { HOME: at("home") });
   for (const file of files) await next.read(file);
-  assert.ok(proxy.sent.length - after <= 2, "what has been fetched is kept");
+  const before = mirror.sent.length;
   await next.read(0);
+  assert.ok(before <= 3, `what has been fetched is kept: ${before} requests`);
+  assert.ok(mirror.sent.length > before);
   t.diagnostic(`${fetched} bytes by ${ranges.length} requests for two guests`);
 });
