@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { readdirSync, readFileSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -188,4 +189,10 @@ test("an image of three blobs in one window, one more added while the guest runs
   await hurt(shared);
   await assert.rejects(blobd("store", "verify", "--store", store), /ended with status 1/);
   assert.equal(readdirSync(join(store, "blobs/sha256")).length, 6);
+
+  // What is mapped of the files themselves outlives the device's process.
+  await mountDax(shared, "/mnt");
+  servers[1]!.child.kill("SIGKILL");
+  await once(servers[1]!.child, "close");
+  assert.ok(sums(LAYERS).includes((await guest.shell("cd /mnt && sha256sum ./middle; cd /")).trim()));
 });
