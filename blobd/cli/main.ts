@@ -261,6 +261,8 @@ program
   .option("--bandwidth <size>", "most bytes per second from one registry (default: no limit)")
   .option("--connections <n>", "transfers from one registry at a time (default: 6)")
   .option("--read-ahead <size>", "how far ahead of a sequential reader to fetch (default: 8M)")
+  .option("--supervised", "the work is done by a second process; when that dies, another one takes over")
+  .addOption(new Option("--held").hideHelp())
   .addOption(logOption())
   .addHelpText(
     "after",

@@ -1,17 +1,20 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { digestHex, type ErofsLayer } from "../../formats/oci/index.ts";
-import { ChunkFetcher, type FetchOptions, fetchChunkIndex, Line, registrySource } from "../fetch/index.ts";
+import { ChunkFetcher, type FetchOptions, fetchChunkIndex } from "../fetch/index.ts";
 import { BlobTable, Tickets } from "../fuse/blobs/index.ts";
 import { FuseMount } from "../fuse/device/index.ts";
 import { type Environment, type RetryPolicy, SourceError } from "../registry/index.ts";
-import { type PartialBlob, type PartialSource, Store, type StoredFile, StoreError } from "../store/index.ts";
+import { type PartialBlob, Store, type StoredFile, StoreError } from "../store/index.ts";
 import { answerTickets } from "./answer-tickets.ts";
 import { CompleteHolds } from "./complete-holds.ts";
+import { knownSource } from "./known-source.ts";
+import { Origins } from "./origins.ts";
 import { PageStorer } from "./page-storer.ts";
 import { RecordedFiles, sharedFile } from "./recorded-files.ts";
 import type { Recording } from "./recording.ts";
 import type { BlobOrigin, Served } from "./served.ts";
+import { type Keeping, notedOrigin, type TakenOver, takeOver } from "./take-over.ts";
 
 const BLOCK_BYTES = 4096;
 
@@ -25,6 +28,8 @@ export interface ServiceOptions {
   readonly retry: RetryPolicy;
   readonly env: Environment;
   readonly log: (line: string) => void;
+  /** With it the mount outlives this process. */
+  readonly keeping?: Keeping;
 }
 
 /** A blob that the mount shows. */
@@ -50,7 +55,7 @@ export class BlobService {
   readonly #mount: FuseMount;
   readonly #holds: CompleteHolds;
   readonly #storer: PageStorer;
-  readonly #lines = new Map<string, Line>();
+  readonly #origins: Origins;
   /** By key. */
   readonly #shown = new Map<string, Shown>();
   /** By place in the table. */
@@ -64,8 +69,10 @@ export class BlobService {
 
   /** @throws SysError when it cannot be mounted */
   static async start(options: ServiceOptions): Promise<BlobService> {
-    const table = new BlobTable();
+    const { keeping } = options;
+    const table = new BlobTable(keeping && { fd: keeping.tableFd });
     const tickets = new Tickets();
+    const taken = keeping === undefined ? [] : await takeOver(options.storeRoot, table, keeping);
     const mount = await FuseMount.start({
       target: options.mountPoint,
       source: options.storeRoot,
@@ -78,19 +85,35 @@ export class BlobService {
         open: "openBlobFileSystem",
         args: [table.memory, tickets.memory],
       },
+      ...(keeping && { held: keeping.mount }),
     });
-    return new BlobService(options, table, tickets, mount);
+    const service = new BlobService(options, table, tickets, mount, taken);
+    if (keeping === undefined) return service;
+    await mount.started;
+    keeping.started(mount.terms);
+    return service;
   }
 
-  private constructor(options: ServiceOptions, table: BlobTable, tickets: Tickets, mount: FuseMount) {
+  private constructor(
+    options: ServiceOptions,
+    table: BlobTable,
+    tickets: Tickets,
+    mount: FuseMount,
+    taken: readonly TakenOver[],
+  ) {
     this.#options = options;
+    this.#origins = new Origins(options.fetch, options.env);
     this.#table = table;
     this.#tickets = tickets;
     this.#mount = mount;
     this.#holds = new CompleteHolds(options.storeRoot);
-    this.#storer = new PageStorer(mount.deviceFd, table, options.log);
+    this.#storer = new PageStorer(mount.deviceFd, table, tickets, options.log);
     this.#recorded = new RecordedFiles(table, mount.target);
     this.#sweep = setInterval(() => this.#closeUnused(), SWEEP_MS);
+    for (const blob of taken) {
+      if ("partial" in blob) this.#fetch(blob.index, blob.partial, blob.origin, blob.layer);
+      else this.#recorded.takeOver(blob.index, blob.close);
+    }
     const fetcherAt = (place: number) => this.#places.get(place)?.fetcher;
     void answerTickets(tickets, fetcherAt, options.log, this.#closing.signal);
   }
@@ -221,13 +244,10 @@ export class BlobService {
       const size = statSync(path, { throwIfNoEntry: false })?.size;
       if (size !== undefined && (await store.checkBlob(fileOf(contentHex, size))) === "good")
         return this.#holds.serveFrom(store, contentHex);
-      const { env, fetch, retry } = this.#options;
-      const connection = { env, stallMs: fetch.stallMs };
-      const sourcesOf = (digest: ErofsLayer["descriptor"]["digest"]) =>
-        origin.endpoints.map((endpoint) => registrySource(endpoint, origin.repository, digest, connection));
-      const holder = layer.chunkIndex?.blob ?? layer.descriptor.digest;
+      const indexSources = this.#origins.indexSources(origin, layer);
+      const { retry } = this.#options;
       const source =
-        knownSource(store, layer) ?? (await fetchChunkIndex(layer, sourcesOf(holder), retry, this.#closing.signal));
+        knownSource(store, layer) ?? (await fetchChunkIndex(layer, indexSources, retry, this.#closing.signal));
       if (source === undefined)
         throw new SourceError("ERR_UNSUPPORTED", `layer ${layer.descriptor.digest} has no chunk index to fetch it by`);
       const partial = await store.partials.open(source);
@@ -237,21 +257,30 @@ export class BlobService {
         partial.close();
         return known;
       }
-      return this.#add(partial, sourcesOf(layer.descriptor.digest), this.#lineTo(origin));
+      return this.#add(partial, origin, layer);
     } finally {
       store.close();
     }
   }
 
-  #add(partial: PartialBlob, sources: ConstructorParameters<typeof ChunkFetcher>[1], line: Line): Shown {
+  #add(partial: PartialBlob, origin: BlobOrigin, layer: ErofsLayer): Shown {
     const index = this.#table.add(partial.key, partial.shared);
     if (index < 0) {
       partial.close();
       throw new StoreError("ERR_STORE_LIMIT", partial.path, "too many blobs are served at a time");
     }
-    const fetcher = new ChunkFetcher(partial, sources, line, {
+    this.#options.keeping?.shown(partial.key, notedOrigin(origin, layer));
+    return this.#fetch(index, partial, origin, layer);
+  }
+
+  /** Fetches what is shown there as it is read. */
+  #fetch(index: number, partial: PartialBlob, origin: BlobOrigin, layer: ErofsLayer): Shown {
+    const sources = this.#origins.sources(origin, layer.descriptor.digest);
+    const fetcher = new ChunkFetcher(partial, sources, this.#origins.line(origin), {
       onChunk: (chunk, isRead) => {
-        if (isRead) this.#storer.store(index, partial.index.offset(chunk), partial.index.bytes(chunk));
+        if (!isRead) return;
+        // Who has waited for it is told first.
+        setImmediate(() => this.#storer.store(index, partial.index.offset(chunk), partial.index.bytes(chunk)));
       },
       onWhole: () => {
         this.#complete(partial).catch((error: Error) => this.#options.log(error.message));
@@ -261,17 +290,6 @@ export class BlobService {
     this.#shown.set(partial.key, shown);
     this.#places.set(index, shown);
     return shown;
-  }
-
-  /** Registries are told apart by the last of their endpoints: the others are mirrors of it. */
-  #lineTo({ endpoints }: BlobOrigin): Line {
-    const key = endpoints.at(-1)?.origin ?? "";
-    let line = this.#lines.get(key);
-    if (line === undefined) {
-      line = new Line(this.#options.fetch);
-      this.#lines.set(key, line);
-    }
-    return line;
   }
 
   async #complete(partial: PartialBlob): Promise<"named" | "mismatch"> {
@@ -290,6 +308,7 @@ export class BlobService {
       if (shown.uses > 0 || !this.#table.remove(shown.index)) continue;
       this.#shown.delete(shown.key);
       this.#places.delete(shown.index);
+      this.#options.keeping?.gone(shown.key);
       void shown.fetcher.close();
     }
   }
@@ -297,15 +316,4 @@ export class BlobService {
 
 function fileOf(digestHex: string, size: number): StoredFile {
   return { digestHex, size, blocks: size / BLOCK_BYTES };
-}
-
-/** The chunk index as the store has it from before: then nothing of a blob that is there needs the network. */
-function knownSource(store: Store, layer: ErofsLayer): PartialSource | undefined {
-  const location = layer.chunkIndex;
-  if (location?.digest === undefined) return undefined;
-  return store.partials.known({
-    contentHex: digestHex(layer.contentDigest),
-    indexHex: digestHex(location.digest),
-    storedEnd: location.framed ? location.start : layer.descriptor.size,
-  });
 }

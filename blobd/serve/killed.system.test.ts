@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,8 +18,8 @@ const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
 const blob = await makeTestBlob(256);
 const layer = layerOf(blob);
 
-async function startBlobd(t: TestContext, root: string): Promise<ChildProcess> {
-  const child = spawn(process.execPath, [MAIN, "serve", "--store", root, "--log-level", "error"], {
+async function startBlobd(t: TestContext, root: string, ...options: string[]): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [MAIN, "serve", "--store", root, "--log-level", "error", ...options], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, HOME: "/nonexistent", XDG_RUNTIME_DIR: "/nonexistent" },
   });
@@ -88,3 +88,51 @@ test("killed at any point and started again, it goes on with what it had, and al
   const [status] = (await once(child, "close")) as [number | null];
   assert.equal(status, 0);
 });
+
+test("supervised, it is killed again and again while others read: they wait, and read right; then it ends as it is told", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "killed-"));
+  const root = join(folder, "store");
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const server = await startBlobServer(t, blob.stored);
+  server.fault = (request, response) => {
+    setTimeout(() => server.serve(request, response), 20);
+    return true;
+  };
+  const keeper = await startBlobd(t, root, "--supervised");
+  const [serving] = childrenOf(keeper.pid!);
+  const { served } = await ask(t, root, server.origin);
+  const readings = [1, 2].map(() => sumOf(served.path));
+  const gaps: number[] = [];
+  for (let kills = 0, pid = serving!; kills < 3; kills++) {
+    await sleep(150);
+    process.kill(pid, "SIGKILL");
+    const startMs = performance.now();
+    // A page that nobody has read yet: answered by whoever comes next.
+    await firstByte(served.path, kills);
+    gaps.push(performance.now() - startMs);
+    pid = childrenOf(keeper.pid!)[0]!;
+  }
+  t.diagnostic(`from kill to the next answer, in ms: ${gaps.map((ms) => ms.toFixed(0)).join(", ")}`);
+  for (const reading of readings) assert.equal(await reading, blob.source.contentHex);
+  assert.equal(await sumOf(served.path), blob.source.contentHex);
+  // Complete by now: the next client has it by its own path.
+  const again = await ask(t, root, server.origin);
+  assert.equal(again.served.isComplete, true);
+  assert.ok(Math.max(...gaps) < 10_000);
+  keeper.kill("SIGTERM");
+  const [status] = (await once(keeper, "close")) as [number | null];
+  assert.equal(status, 0);
+  assert.deepEqual(readdirSync(join(root, "serve")), []);
+});
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
+}
+
+/** Reads a page from the end of a file, another one each time, as another process. */
+async function firstByte(path: string, turn: number): Promise<void> {
+  const skip = blob.content.length / 4096 - 1 - 40 * turn;
+  const child = spawn("dd", [`if=${path}`, "of=/dev/null", "bs=4096", "count=1", `skip=${skip}`], { stdio: "ignore" });
+  const [status] = (await once(child, "close")) as [number | null];
+  assert.equal(status, 0);
+}

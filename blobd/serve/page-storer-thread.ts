@@ -21,7 +21,7 @@ parentPort!.on("message", ({ index, nodeId, offset, bytes }: StoreOrder) => {
       if (notifier.store(nodeId, at, length, (address, room) => blob.readAt(address, room, at)) < 0) break;
     }
   } finally {
-    table.release(index);
+    table.unuse(index);
     Atomics.sub(pending, 0, 1);
   }
 });

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import type { BlobTable } from "../fuse/blobs/index.ts";
+import type { BlobTable, TableMemory, Tickets } from "../fuse/blobs/index.ts";
 
 /** A range of a blob whose pages are to be stored. */
 export interface StoreOrder {
@@ -12,7 +12,7 @@ export interface StoreOrder {
 /** What the thread is started with. */
 export interface StorerStart {
   readonly deviceFd: number;
-  readonly table: SharedArrayBuffer;
+  readonly table: TableMemory;
   /** Word 0: orders that are not done. */
   readonly pending: SharedArrayBuffer;
 }
@@ -30,12 +30,14 @@ const MAX_PENDING = 64;
  */
 export class PageStorer {
   readonly #table: BlobTable;
+  readonly #tickets: Tickets;
   readonly #worker: Worker;
   readonly #pending = new Int32Array(new SharedArrayBuffer(4));
 
   /** @param deviceFd of the mount */
-  constructor(deviceFd: number, table: BlobTable, log: (line: string) => void) {
+  constructor(deviceFd: number, table: BlobTable, tickets: Tickets, log: (line: string) => void) {
     this.#table = table;
+    this.#tickets = tickets;
     const workerData: StorerStart = {
       deviceFd,
       table: table.memory,
@@ -49,9 +51,10 @@ export class PageStorer {
 
   /** Stores a range that is there, unless nobody has the blob open, or there is much to do already. */
   store(index: number, offset: number, bytes: number): void {
-    if (!this.#table.isOpen(index) || Atomics.load(this.#pending, 0) >= MAX_PENDING) return;
-    // It must not be closed under the thread, which gives this opening back.
-    if (!this.#table.open(index)) return;
+    // A READ that waits for more than this chunk would hold the thread up, and a process that is killed meanwhile.
+    if (this.#tickets.isWaitedFor(index, offset, bytes)) return;
+    // It must not be closed under the thread, which gives this use back.
+    if (Atomics.load(this.#pending, 0) >= MAX_PENDING || !this.#table.use(index)) return;
     Atomics.add(this.#pending, 0, 1);
     const order: StoreOrder = { index, nodeId: this.#table.nodeId(index), offset, bytes };
     this.#worker.postMessage(order);

@@ -58,6 +58,11 @@ export class RecordedFiles {
     return { path, index, release };
   }
 
+  /** A blob that an earlier service has shown and is complete by now: it is shown until nobody has it open. */
+  takeOver(index: number, close: () => void): void {
+    this.#shown.add({ index, close, isReleased: true });
+  }
+
   /** Closes what has been released and nobody has open. @returns the places in the table that are free now */
   sweep(): number[] {
     const gone: number[] = [];

@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { LineSocket } from "../control/index.ts";
 import { DEFAULT_FETCH, type FetchOptions } from "../fetch/index.ts";
@@ -6,6 +5,8 @@ import { DEFAULT_RETRY, type Environment, pullCredentials } from "../registry/in
 import { Store } from "../store/index.ts";
 import { BlobService } from "./blob-service.ts";
 import { Client } from "./client.ts";
+import { makeMountPoint } from "./mount-point.ts";
+import type { Keeping } from "./take-over.ts";
 
 export interface ServeOptions {
   readonly storeRoot: string;
@@ -21,6 +22,8 @@ export interface ServeOptions {
   /** Ends when nobody has used it for so long, in ms; never without it. */
   readonly idleMs?: number;
   readonly env?: Environment;
+  /** With it the mount outlives this process; it is at `mountPoint`. */
+  readonly keeping?: Keeping;
   readonly log: (line: string) => void;
 }
 
@@ -34,6 +37,11 @@ export interface Serving {
   stop(): Promise<void>;
 }
 
+/** Where a store's blobs are shown. */
+export function defaultMountPoint(storeRoot: string): string {
+  return join(storeRoot, "serve");
+}
+
 /** Threads that serve the mount: a read that has to wait holds none up. */
 const THREADS = 2;
 
@@ -45,9 +53,9 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   const { storeRoot, log } = options;
   // Makes the store when there is none.
   (await Store.open(storeRoot)).close();
-  const mountPoint = options.mountPoint ?? join(storeRoot, "serve");
+  const mountPoint = options.mountPoint ?? defaultMountPoint(storeRoot);
   const socketPath = options.socketPath ?? join(storeRoot, "blobd.sock");
-  if (options.mountPoint === undefined) makeMountPoint(mountPoint);
+  if (options.mountPoint === undefined && options.keeping === undefined) makeMountPoint(mountPoint);
   const service = await BlobService.start({
     storeRoot,
     mountPoint,
@@ -56,6 +64,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     retry: DEFAULT_RETRY,
     env: pullCredentials(options.env ?? process.env, storeRoot),
     log,
+    ...(options.keeping && { keeping: options.keeping }),
   });
   let control: LineSocket;
   try {
@@ -104,13 +113,3 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
 const IDLE_LOOK_MS = 1000;
 /** How often the store is looked at for being too large, in ms. */
 const EVICT_MS = 10_000;
-
-function makeMountPoint(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    // ENOTCONN: a mount whose server was killed is still there; it goes when we mount.
-    if (code !== "EEXIST" && code !== "ENOTCONN") throw error;
-  }
-}

@@ -61,4 +61,5 @@ export const Notify = {
   STORE: 4,
   RETRIEVE: 5,
   DELETE: 6,
+  RESEND: 7,
 } as const;

@@ -1,5 +1,5 @@
 import { DEFAULT_FETCH } from "../../fetch/index.ts";
-import { startServing } from "../../serve/index.ts";
+import { defaultMountPoint, heldForUs, keepServing, startServing } from "../../serve/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { createLogger } from "../logger.ts";
 import { parseBytes, parseCount, parseSeconds } from "../numbers.ts";
@@ -14,14 +14,30 @@ export interface ServeCommandOptions {
   readonly bandwidth?: string;
   readonly connections?: string;
   readonly readAhead?: string;
+  readonly supervised?: boolean;
+  /** Started by a keeper. */
+  readonly held?: boolean;
   readonly logLevel: string;
 }
 
 /** `blobd serve`: a store's blobs on demand. */
 export async function run(options: ServeCommandOptions): Promise<void> {
   const logger = createLogger(options.logLevel);
+  const storeRoot = options.store ?? defaultStoreRoot();
+  if (options.supervised) {
+    const args = process.argv.slice(1).map((arg) => (arg === "--supervised" ? "--held" : arg));
+    process.exitCode = await keepServing({
+      storeRoot,
+      mountPoint: options.mount ?? defaultMountPoint(storeRoot),
+      command: [process.execPath, ...process.execArgv, ...args],
+      log: (line) => logger.warn(line),
+    });
+    return;
+  }
+  const keeping = options.held ? await heldForUs() : undefined;
   const serving = await startServing({
-    storeRoot: options.store ?? defaultStoreRoot(),
+    storeRoot,
+    ...(keeping && { keeping }),
     ...(options.mount !== undefined && { mountPoint: options.mount }),
     ...(options.socket !== undefined && { socketPath: options.socket }),
     ...(options.idle !== undefined && { idleMs: parseSeconds("--idle", options.idle) }),
@@ -44,6 +60,7 @@ export async function run(options: ServeCommandOptions): Promise<void> {
       serving.stop().catch((error: unknown) => logger.error({ err: error }, "the mount could not be taken away"));
     });
   logger.info({ socketPath, mountPoint }, "serving");
-  process.stdout.write(`${JSON.stringify({ socket: socketPath, mount: mountPoint, pid: process.pid })}\n`);
+  const keeper = keeping === undefined ? {} : { keeper: process.ppid };
+  process.stdout.write(`${JSON.stringify({ socket: socketPath, mount: mountPoint, pid: process.pid, ...keeper })}\n`);
   await serving.done;
 }

@@ -102,6 +102,16 @@ export class Tickets {
       yield { ticket, blob, offset: this.#offsets[ticket]!, bytes };
     }
   }
+  /** The service: whether somebody waits for some of a range. */
+  isWaitedFor(blob: number, offset: number, bytes: number): boolean {
+    for (let ticket = 0; ticket < MAX_TICKETS; ticket++) {
+      const state = Atomics.load(this.#words, at(ticket, STATE));
+      if ((state !== WANTED && state !== SEEN) || this.#words[at(ticket, BLOB)] !== blob) continue;
+      const start = this.#offsets[ticket]!;
+      if (start < offset + bytes && offset < start + this.#words[at(ticket, BYTES)]!) return true;
+    }
+    return false;
+  }
   /** The service: a ticket's data are there, or cannot be had. */
   settle(ticket: number, errno = 0): void {
     this.#words[at(ticket, ERRNO)] = errno;

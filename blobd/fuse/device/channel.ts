@@ -40,7 +40,7 @@ const READ_BYTES = WRITE_HEADER_BYTES + MAX_WRITE_BYTES;
  *  output   │ …          │ OutHeader │ data…
  * ```
  * The thread waits in read(2), of which Linux wakes one for a request; in poll(2) it would wake them all. Only while the
- * thread has parked requests, and so must look after them from time to time, does it poll.
+ * thread has parked requests, and so must look after them from time to time, does it poll; or when others read the descriptor too.
  */
 export class DeviceChannel {
   readonly #fd: number;
@@ -56,9 +56,12 @@ export class DeviceChannel {
   #parked = 0;
   #isPolling = false;
 
-  /** @param fd the mount's own or a clone, which nobody else reads. */
-  constructor(fd: number, server: FuseServer, log: (line: string) => void) {
+  readonly #isShared: boolean;
+
+  /** @param isShared other threads read `fd` too: then no read may wait, for what one has seen another may have taken */
+  constructor(fd: number, server: FuseServer, log: (line: string) => void, isShared = false) {
     this.#fd = fd;
+    this.#isShared = isShared;
     this.#server = server;
     this.#log = log;
     this.#poll.add(fd, POLLIN);
@@ -71,8 +74,10 @@ export class DeviceChannel {
    */
   run(): void {
     const { address } = this.#request.input;
+    if (this.#isShared) this.#setPolling(true);
     for (;;) {
       if (this.#parked > 0) this.#waitWithParked();
+      else if (this.#isShared) this.#poll.wait(-1);
       else if (this.#isPolling) this.#setPolling(false);
       const bytes = readTo(this.#fd, address, READ_BYTES);
       if (bytes > 0) this.#serve(bytes);

@@ -20,6 +20,8 @@ export interface ThreadJob {
 /** To a thread: serve this descriptor until the mount is gone. */
 export interface ServeMessage {
   readonly fd: number;
+  /** Other threads read it too. */
+  readonly isShared: boolean;
 }
 
 /** From a thread. `failed`: it could not open the file system, or the device failed. */

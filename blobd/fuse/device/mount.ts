@@ -3,7 +3,7 @@ import { stat, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { cloneFuseDevice, SysError, UmountFlag, unmount, unmountAsync } from "../../sys/index.ts";
-import { MAX_WRITE_BYTES, SESSION_WORDS } from "../index.ts";
+import { FuseSession, MAX_WRITE_BYTES, SESSION_WORDS } from "../index.ts";
 import { type Attached, type AttachOptions, attach, detachByHelper } from "./attach.ts";
 import { abortConnection, findFuseMount, isConnected } from "./connection.ts";
 import type { FileSystemSource, ServeMessage, ThreadJob, ThreadMessage } from "./job.ts";
@@ -15,6 +15,22 @@ export interface FuseMountOptions extends AttachOptions {
   readonly threads: number;
   /** Takes lines about what somebody should look into. */
   readonly log: (line: string) => void;
+  /** A mount that another process has made and holds, so that it outlives this one. */
+  readonly held?: HeldMount;
+}
+
+/** What kernel and server have agreed on: see FuseSession. */
+export interface SessionTerms {
+  readonly minor: number;
+  readonly flags: number;
+  readonly flags2: number;
+}
+
+/** A mount that some process holds by its descriptor, while others serve it, one after the other. */
+export interface HeldMount {
+  readonly attached: Attached;
+  /** Of the process before; null when this is the first. */
+  readonly terms: SessionTerms | null;
 }
 
 /** Most threads of a mount. */
@@ -40,9 +56,13 @@ export class FuseMount {
   readonly notifier: FuseNotifier;
   /** Resolves when the mount is gone and all threads have left; rejects when a thread failed. */
   readonly done: Promise<void>;
+  /** Resolves when it has answered something. */
+  readonly started: Promise<void> = Promise.resolve();
+  readonly #session: FuseSession;
+  readonly #isHeld: boolean;
   readonly #attached: Attached;
   readonly #threads: readonly Thread[];
-  readonly #onExit = () => leaveNothing(this.#attached);
+  readonly #onExit = () => removeMount(this.#attached);
   /** All threads have left, and the descriptors are closed. */
   #isOver = false;
 
@@ -60,27 +80,40 @@ export class FuseMount {
     const threads = Array.from({ length: count }, () => new Thread(job, options.log));
     try {
       await Promise.all(threads.map((thread) => thread.ready));
-      return new FuseMount(attach(options), threads);
+      if (options.held !== undefined) return new FuseMount(options.held.attached, threads, shared, options.held);
+      return new FuseMount(attach(options), threads, shared);
     } catch (error) {
       for (const thread of threads) thread.terminate();
       throw error;
     }
   }
 
-  private constructor(attached: Attached, threads: readonly Thread[]) {
+  private constructor(attached: Attached, threads: readonly Thread[], shared: SharedArrayBuffer, held?: HeldMount) {
     this.#attached = attached;
     this.target = attached.target;
     this.#threads = threads;
+    this.#isHeld = held !== undefined;
+    this.#session = new FuseSession(new Int32Array(shared, 0, SESSION_WORDS));
     this.notifier = new FuseNotifier(attached.fd);
-    const fds = threads.map(() => this.#clone());
+    const { terms = null } = held ?? {};
+    if (terms !== null) this.#session.start(terms.minor, terms.flags, terms.flags2);
+    // Requests that were read through a clone end with it: whoever takes over is sent those of the mount's own descriptor.
+    const fds = threads.map(() => (this.#isHeld ? attached.fd : this.#clone()));
     threads.forEach((thread, index) => {
-      thread.serve({ fd: fds[index]! });
+      thread.serve({ fd: fds[index]!, isShared: fds.length > 1 && fds[index] === attached.fd });
     });
     this.done = this.#serve(fds);
     this.done.catch(() => {}); // Whoever waits is told; nobody has to.
+    if (terms !== null) this.notifier.resend();
+    else this.started = raiseReadahead(attached);
     // A thread in read(2) cannot be ended, and process.exit() would wait for it.
-    process.on("exit", this.#onExit);
-    void raiseReadahead(attached);
+    if (!this.#isHeld) process.on("exit", this.#onExit);
+  }
+
+  /** Of a mount that is `started`. */
+  get terms(): SessionTerms {
+    const { minor, flags, flags2 } = this.#session;
+    return { minor, flags, flags2 };
   }
 
   /** The descriptor of /dev/fuse that the mount was made with. */
@@ -140,8 +173,8 @@ export class FuseMount {
     const results = await Promise.allSettled(
       this.#threads.map((thread) =>
         thread.ended.catch((error: unknown) => {
-          // Without this thread its requests would wait for ever.
-          abortOwn(this.#attached);
+          // Without this thread its requests would wait for ever, or for the process that takes over.
+          if (!this.#isHeld) abortOwn(this.#attached);
           throw error;
         }),
       ),
@@ -162,7 +195,7 @@ function abortOwn({ fd, connection }: Attached): void {
 }
 
 /** For a process that ends without unmounting: callers get errors, and the mount goes. */
-function leaveNothing(attached: Attached): void {
+export function removeMount(attached: Attached): void {
   const { connection, target, byHelper } = attached;
   abortOwn(attached);
   try {

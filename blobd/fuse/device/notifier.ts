@@ -64,6 +64,11 @@ export class FuseNotifier {
     return this.#sendName(Notify.DELETE, NotifyDeleteOut.size, name);
   }
 
+  /** Asks for every request that was read and is not answered to be sent again: a server has died with them. Linux 6.9. */
+  resend(): number {
+    return this.#send(Notify.RESEND, 0);
+  }
+
   /**
    * Puts a file's data into the page cache: at most MAX_WRITE_BYTES at once.
    * @param fill writes them to a page-aligned address; returns how many bytes it wrote, or a negative error number

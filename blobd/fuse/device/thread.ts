@@ -15,9 +15,9 @@ try {
   const module = (await import(source.module)) as Record<string, (...args: readonly unknown[]) => unknown>;
   const fileSystem = (await module[source.open]!(...source.args)) as FileSystem;
   const server = new FuseServer(fileSystem, { session: new Int32Array(shared, 0, SESSION_WORDS), log });
-  port.once("message", ({ fd }: ServeMessage) => {
+  port.once("message", ({ fd, isShared }: ServeMessage) => {
     try {
-      new DeviceChannel(fd, server, log).run();
+      new DeviceChannel(fd, server, log, isShared).run();
       endSession(server, fileSystem);
       tell({ kind: "ended" });
     } catch (error) {

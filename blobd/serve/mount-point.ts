@@ -1,0 +1,12 @@
+import { mkdirSync } from "node:fs";
+
+/** Makes the folder of a mount, unless it is there. @throws Error of the file system */
+export function makeMountPoint(path: string): void {
+  try {
+    mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    // ENOTCONN: a mount whose server was killed is still there; it goes when we mount.
+    if (code !== "EEXIST" && code !== "ENOTCONN") throw error;
+  }
+}
