@@ -41,6 +41,8 @@ interface Shown {
   uses: number;
 }
 
+/** How long what was taken over is shown, whoever uses it, in ms. */
+const GRACE_MS = 60_000;
 /** How often blobs that nobody uses are looked at for being closed, in ms. */
 const SWEEP_MS = 1000;
 
@@ -72,6 +74,7 @@ export class BlobService {
     const { keeping } = options;
     const table = new BlobTable(keeping && { fd: keeping.tableFd });
     const tickets = new Tickets();
+    const storer = await PageStorer.start(table, tickets, options.log);
     const taken = keeping === undefined ? [] : await takeOver(options.storeRoot, table, keeping);
     const mount = await FuseMount.start({
       target: options.mountPoint,
@@ -87,7 +90,7 @@ export class BlobService {
       },
       ...(keeping && { held: keeping.mount }),
     });
-    const service = new BlobService(options, table, tickets, mount, taken);
+    const service = new BlobService(options, table, tickets, mount, storer, taken);
     if (keeping === undefined) return service;
     await mount.started;
     keeping.started(mount.terms);
@@ -99,6 +102,7 @@ export class BlobService {
     table: BlobTable,
     tickets: Tickets,
     mount: FuseMount,
+    storer: PageStorer,
     taken: readonly TakenOver[],
   ) {
     this.#options = options;
@@ -107,11 +111,11 @@ export class BlobService {
     this.#tickets = tickets;
     this.#mount = mount;
     this.#holds = new CompleteHolds(options.storeRoot);
-    this.#storer = new PageStorer(mount.deviceFd, table, tickets, options.log);
+    this.#storer = storer;
     this.#recorded = new RecordedFiles(table, mount.target);
     this.#sweep = setInterval(() => this.#closeUnused(), SWEEP_MS);
     for (const blob of taken) {
-      if ("partial" in blob) this.#fetch(blob.index, blob.partial, blob.origin, blob.layer);
+      if ("partial" in blob) this.#keepAWhile(this.#fetch(blob.index, blob.partial, blob.origin, blob.layer));
       else this.#recorded.takeOver(blob.index, blob.close);
     }
     const fetcherAt = (place: number) => this.#places.get(place)?.fetcher;
@@ -280,7 +284,8 @@ export class BlobService {
       onChunk: (chunk, isRead) => {
         if (!isRead) return;
         // Who has waited for it is told first.
-        setImmediate(() => this.#storer.store(index, partial.index.offset(chunk), partial.index.bytes(chunk)));
+        const [offset, bytes] = [partial.index.offset(chunk), partial.index.bytes(chunk)];
+        setImmediate(() => this.#storer.store(this.#mount.deviceFd, index, offset, bytes));
       },
       onWhole: () => {
         this.#complete(partial).catch((error: Error) => this.#options.log(error.message));
@@ -290,6 +295,12 @@ export class BlobService {
     this.#shown.set(partial.key, shown);
     this.#places.set(index, shown);
     return shown;
+  }
+
+  /** Clients of the service before may not have opened what they were given. */
+  #keepAWhile(shown: Shown): void {
+    shown.uses++;
+    setTimeout(() => shown.uses--, GRACE_MS).unref();
   }
 
   async #complete(partial: PartialBlob): Promise<"named" | "mismatch"> {

@@ -112,8 +112,11 @@ class Keeper {
       if (error !== null) this.#log(error.message); // It has ended already.
     });
     return new Promise((resolve, reject) => {
+      let looks = 0;
       const look = setInterval(() => {
-        if (isDead(child.pid!)) end(1);
+        looks = isDead(child.pid!) ? looks + 1 : 0;
+        // Its end is told sooner if no thread of it is left.
+        if (looks === 2) end(1);
       }, LOOK_MS);
       const end = (status: number) => {
         clearInterval(look);

@@ -1,27 +1,56 @@
 /** The script of the thread that stores pages; see PageStorer. */
+import { closeSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { BlobTable } from "../fuse/blobs/index.ts";
 import { FuseNotifier } from "../fuse/device/index.ts";
 import { MAX_WRITE_BYTES } from "../fuse/index.ts";
 import { SharedBlobReader } from "../store/index.ts";
+import { ownDescriptors, ProcessDescriptors } from "../sys/index.ts";
 import type { StoreOrder, StorerStart } from "./page-storer.ts";
 
 const start = workerData as StorerStart;
 const table = new BlobTable(start.table);
-const notifier = new FuseNotifier(start.deviceFd);
 const pending = new Int32Array(start.pending);
+ownDescriptors();
+const descriptors = new ProcessDescriptors();
 
-parentPort!.on("message", ({ index, nodeId, offset, bytes }: StoreOrder) => {
+parentPort!.on("message", (order: StoreOrder) => {
   try {
-    const blob = new SharedBlobReader(table.blob(index));
-    // Nothing depends on its success: what is not stored is read.
+    store(order);
+  } finally {
+    table.unuse(order.index);
+    Atomics.sub(pending, 0, 1);
+  }
+});
+parentPort!.postMessage("ready");
+
+/** Nothing depends on its success: what is not stored is read. */
+function store({ index, nodeId, offset, bytes, deviceFd }: StoreOrder): void {
+  const shared = table.blob(index);
+  const [fd, directFd, device] = [shared.fd, shared.directFd, deviceFd].map((theirs) =>
+    theirs < 0 ? -1 : descriptors.get(theirs),
+  ) as [number, number, number];
+  try {
+    if (fd < 0 || device < 0) return;
+    const blob = new SharedBlobReader({ ...shared, fd, directFd });
+    const notifier = notifierOf(device);
     for (let done = 0; done < bytes; done += MAX_WRITE_BYTES) {
       const length = Math.min(MAX_WRITE_BYTES, bytes - done);
       const at = offset + done;
       if (notifier.store(nodeId, at, length, (address, room) => blob.readAt(address, room, at)) < 0) break;
     }
   } finally {
-    table.unuse(index);
-    Atomics.sub(pending, 0, 1);
+    for (const ours of [fd, directFd, device]) if (ours >= 0) closeSync(ours);
   }
-});
+}
+
+/** Notifiers by their descriptors, which have few numbers: each has a buffer of a megabyte. */
+const notifiers = new Map<number, FuseNotifier>();
+function notifierOf(fd: number): FuseNotifier {
+  let notifier = notifiers.get(fd);
+  if (notifier === undefined) {
+    notifier = new FuseNotifier(fd);
+    notifiers.set(fd, notifier);
+  }
+  return notifier;
+}
