@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { formatAdd, parsePlaced } from "../../formats/control/index.ts";
-import { MAX_PAYLOAD_BYTES, Request, ShmemConfig } from "../../formats/vhost-user/index.ts";
+import { MAX_PAYLOAD_BYTES, Request } from "../../formats/vhost-user/index.ts";
 import { bit } from "../../formats/virtio/index.ts";
 import { allocAligned, connectUnix, mapShared, unmapShared, viewMemory } from "../sys/index.ts";
 import { FrontEnd, state } from "../vhost/testing-front-end.ts";
@@ -60,10 +60,6 @@ async function setup(t: TestContext, options: Partial<PmemOptions> = {}) {
       frontEnd.ram.close();
     };
     guests.push({ close });
-    const mapped = async (count: number) => {
-      for (let i = 0; i < 500 && frontEnd.channel!.mapped.size < count; i++) await sleep(10);
-      assert.equal(frontEnd.channel!.mapped.size, count);
-    };
     const shows = (offset: number, content: Buffer) =>
       assert.ok(frontEnd.channel!.read(offset, content.length).equals(content), `at ${offset}`);
     /** Sends a request in these bytes, with so much room. @returns what is written there */
@@ -78,6 +74,12 @@ async function setup(t: TestContext, options: Partial<PmemOptions> = {}) {
       queue.kick();
       const { bytes: written } = await queue.next();
       return Buffer.from(ram.bytes.subarray(to, to + written));
+    };
+    const mapped = async (count: number) => {
+      for (let i = 0; i < 500 && frontEnd.channel!.mapped.size < count; i++) await sleep(10);
+      assert.equal(frontEnd.channel!.mapped.size, count);
+      // Answered when the last mapping is, behind which the memory table is told: replies are not mixed up then.
+      await ask(FLUSH, 4);
     };
     return { frontEnd, queue, close, mapped, shows, ask };
   };
@@ -98,8 +100,6 @@ test("files lie in the window on 2 MiB, zeros behind the end of one; flush is an
   const { boot, contents } = await setup(t);
   const { frontEnd, mapped, shows, ask } = await boot();
   assert.notEqual(frontEnd.features & bit(0), 0n, "VIRTIO_PMEM_F_SHMEM_REGION");
-  const shmem = ShmemConfig.view(await frontEnd.ask(Request.GET_SHMEM_CONFIG));
-  assert.equal(shmem.numRegions, 2, "QEMU wants a power of two in all");
   await mapped(3);
   shows(0, contents[0]!);
   shows(4 * MIB, Buffer.concat([contents[1]!, Buffer.alloc(PAGE - 100)]));

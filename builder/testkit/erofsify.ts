@@ -14,8 +14,6 @@ export interface ErofsifyOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** A command in front, such as `setpriv`, with its arguments. */
   readonly prefix?: readonly string[];
-  /** Its standard input can be written to; else it is empty. */
-  readonly hasInput?: boolean;
   /** Options for node. */
   readonly nodeOptions?: readonly string[];
 }
@@ -55,7 +53,7 @@ export function startErofsify(args: readonly string[], options: ErofsifyOptions 
   const child = spawn(command!, rest, {
     cwd: options.cwd,
     env: { PATH: process.env.PATH, HOME: "/nonexistent", XDG_RUNTIME_DIR: "/nonexistent", ...options.env },
-    stdio: [options.hasInput ? "pipe" : "ignore", "pipe", "pipe"],
+    stdio: ["ignore", "pipe", "pipe"],
   });
   let peakBytes = 0;
   const sample = setInterval(() => {
@@ -65,7 +63,7 @@ export function startErofsify(args: readonly string[], options: ErofsifyOptions 
     child.once("error", reject);
     child.once("close", resolve);
   }).finally(() => clearInterval(sample));
-  const result = Promise.all([ended, text(child.stdout!), text(child.stderr!)]).then(([status, stdout, stderr]) => ({
+  const result = Promise.all([ended, text(child.stdout), text(child.stderr)]).then(([status, stdout, stderr]) => ({
     status,
     stdout,
     stderr,
