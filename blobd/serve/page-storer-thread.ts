@@ -1,5 +1,5 @@
 /** The script of the thread that stores pages; see PageStorer. */
-import { closeSync } from "node:fs";
+import { closeSync, readdirSync, readlinkSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { BlobTable } from "../fuse/blobs/index.ts";
 import { FuseNotifier } from "../fuse/device/index.ts";
@@ -12,6 +12,7 @@ const start = workerData as StorerStart;
 const table = new BlobTable(start.table);
 const pending = new Int32Array(start.pending);
 ownDescriptors();
+closeCopies();
 const descriptors = new ProcessDescriptors();
 
 parentPort!.on("message", (order: StoreOrder) => {
@@ -23,6 +24,17 @@ parentPort!.on("message", (order: StoreOrder) => {
   }
 });
 parentPort!.postMessage("ready");
+
+/** Closes what the process had open: files and sockets would stay open here when it closes them. */
+function closeCopies(): void {
+  for (const name of readdirSync("/proc/thread-self/fd")) {
+    try {
+      if (/^(\/|socket:)/.test(readlinkSync(`/proc/thread-self/fd/${name}`))) closeSync(Number(name));
+    } catch {
+      // By which the folder was read.
+    }
+  }
+}
 
 /** Nothing depends on its success: what is not stored is read. */
 function store({ index, nodeId, offset, bytes, deviceFd }: StoreOrder): void {
