@@ -19,47 +19,35 @@ export interface PushBenchOptions {
   readonly quiet: QuietOptions;
 }
 
-/** Runs the benchmark and prints its results. Needs root. */
+/** Runs the benchmark and prints its results; what is saved is saved part by part. Needs root. */
 export async function benchPush(options: PushBenchOptions): Promise<void> {
   await withWorkFolder(options.workDirectory, "push", async (work) => {
     say("making inputs");
     const inputs = await makeInputs(work);
     try {
-      const date = new Date().toISOString();
-      const found: Results = {
-        benchmark: "push",
-        machine: await describeMachine(versionsOf(inputs)),
-        dates: Object.fromEntries(options.parts.map((part) => [part, date])),
-        ...(await measureParts(inputs, options)),
-      };
-      const results = options.save ? withSaved(found) : found;
-      process.stdout.write(textReport(results));
-      if (options.save) {
-        saveReport("push", { results, svg: drawReport(results), markdown: markdownReport(results) });
-        say("saved to bench/results and docs/benchmarks.md");
+      const machine = await describeMachine(versionsOf(inputs));
+      let results: Results = { benchmark: "push", machine, dates: {} };
+      if (options.save) results = withSaved(results);
+      for (const part of options.parts) {
+        say(part);
+        const found = { [part]: await MEASURES[part](inputs, options.quiet) };
+        results = { ...results, ...found, dates: { ...results.dates, [part]: new Date().toISOString() } };
+        if (options.save) saveReport("push", { results, svg: drawReport(results), markdown: markdownReport(results) });
       }
+      process.stdout.write(textReport(results));
+      if (options.save) say("saved to bench/results and docs/benchmarks.md");
     } finally {
       await inputs.stop();
     }
   });
 }
 
-async function measureParts(
-  inputs: Inputs,
-  { parts, quiet }: PushBenchOptions,
-): Promise<Pick<Results, "images" | "versions" | "jobs" | "trees">> {
-  const part = async <T>(name: Part, measure: (inputs: Inputs, quiet: QuietOptions) => Promise<T>) => {
-    if (!parts.includes(name)) return {};
-    say(name);
-    return { [name]: await measure(inputs, quiet) };
-  };
-  return {
-    ...(await part("images", measureImages)),
-    ...(await part("versions", measureVersions)),
-    ...(await part("jobs", measureJobs)),
-    ...(await part("trees", measureTrees)),
-  };
-}
+const MEASURES: Readonly<Record<Part, (inputs: Inputs, quiet: QuietOptions) => Promise<unknown>>> = {
+  images: measureImages,
+  versions: measureVersions,
+  jobs: measureJobs,
+  trees: measureTrees,
+};
 
 async function measureImages(inputs: Inputs, quiet: QuietOptions): Promise<ImageResult[]> {
   const results: ImageResult[] = [];

@@ -20,11 +20,11 @@ export interface Results {
 
 const SAVED = fileURLToPath(new URL("../../../bench/results/push.json", import.meta.url));
 
-/** What a run found, with what earlier ones that were saved found of the other parts. */
+/** A run that has found nothing yet, with what earlier ones that were saved have found. */
 export function withSaved(results: Results): Results {
   if (!existsSync(SAVED)) return results;
   const saved = JSON.parse(readFileSync(SAVED, "utf8")) as Results;
-  return { ...saved, ...results, dates: { ...saved.dates, ...results.dates } };
+  return { ...saved, ...results, dates: saved.dates };
 }
 
 /** @throws Error when there is none */
