@@ -22,7 +22,7 @@ export async function describeMachine(programs: readonly VersionCommand[]): Prom
   const versions: Record<string, string> = { node: process.versions.node };
   for (const [name, command, ...args] of programs) {
     const { stdout, stderr } = await run(command, args);
-    versions[name] = /\d+(\.\d+)+\S*/.exec(stdout + stderr)?.[0] ?? "unknown";
+    versions[name] = /\d+(\.\d+)+[^\s,]*/.exec(stdout + stderr)?.[0] ?? "unknown";
   }
   return {
     processor: `${cpus()[0]?.model.trim()}, family and model ${cpuField("cpu family")}/${cpuField("model")}`,

@@ -21,7 +21,7 @@ export function markdownReport(results: Results): string {
 /** The results as a picture (SVG). */
 export function drawReport({ images = [], versions }: Results): string {
   const charts = images.map((image): BarChart => {
-    const sized = image.forms.filter(({ bytes, kind }) => bytes !== undefined && kind !== "limit");
+    const sized = image.forms.filter(({ bytes, name }) => bytes !== undefined && name !== FORM.again);
     return {
       title: `Size of ${image.name}`,
       unit: "MB",
@@ -69,7 +69,7 @@ function imageRows(image: ImageResult): Rows {
       name,
       seconds.toFixed(2),
       cpuSeconds.toFixed(2),
-      name === FORM.copy ? "" : rate(seconds),
+      rate(seconds),
       bytes === undefined ? "" : mb(bytes),
       bytes === undefined ? "" : (bytes / image.tarBytes).toFixed(2),
     ]),
