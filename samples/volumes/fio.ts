@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Workload } from "./place.ts";
+import type { Sizes } from "./sizes.ts";
 
 const ENGINES = [
   { name: "psync", direct: false },
@@ -9,7 +10,7 @@ const ENGINES = [
 ];
 
 /** Every block carries a checksum, its place and a number; fio reads all of them back. */
-const jobs = (directory: string) => `[global]
+const jobs = (directory: string, { sequentialMib, randomMib }: Sizes) => `[global]
 directory=${directory}
 verify=xxhash
 verify_fatal=1
@@ -19,18 +20,18 @@ fallocate=none
 iodepth=8
 stonewall
 ${ENGINES.flatMap(({ name, direct }) => [
-  `[${name}-sequential]\nioengine=${name}\ndirect=${Number(direct)}\nrw=write\nbs=128k\nsize=16m`,
-  `[${name}-random]\nioengine=${name}\ndirect=${Number(direct)}\nrw=randwrite\nbs=4k\nsize=4m`,
+  `[${name}-sequential]\nioengine=${name}\ndirect=${Number(direct)}\nrw=write\nbs=128k\nsize=${sequentialMib}m`,
+  `[${name}-random]\nioengine=${name}\ndirect=${Number(direct)}\nrw=randwrite\nbs=4k\nsize=${randomMib}m`,
 ]).join("\n")}
 `;
 
 /** fio writes and verifies: sequentially and at random, by system calls, mappings, libaio with O_DIRECT and io_uring. */
 export const fio: Workload = {
   name: "fio with verification: psync, mmap, libaio, io_uring",
-  async run({ guest, volume, note }) {
+  async run({ guest, volume, sizes, note }) {
     const startMs = performance.now();
     const said = await guest.shell(`mkdir ${volume}/fio && cat >/tmp/jobs <<'END'
-${jobs(`${volume}/fio`)}
+${jobs(`${volume}/fio`, sizes)}
 END
 fio --output-format=json /tmp/jobs`);
     const report = JSON.parse(said.slice(said.indexOf("{"))) as {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { run } from "../../builder/testkit/index.ts";
 import type { Workload } from "./place.ts";
+import type { Sizes } from "./sizes.ts";
 
 // This file is dist/samples/volumes/git.js when it runs.
 const PROJECT = fileURLToPath(new URL("../../../", import.meta.url));
@@ -21,8 +22,8 @@ const IDENTITY = {
 /** A repository of the host's is cloned on the volume, checked out, changed, packed and checked. */
 export const git: Workload = {
   name: "git clone, checkout, commit, gc and fsck",
-  async run({ guest, volume, folder }) {
-    const { first, last } = await makeRepository(folder);
+  async run({ guest, volume, folder, sizes }) {
+    const { first, last } = await makeRepository(folder, sizes);
     const clone = `${volume}/clone`;
     const settings = Object.entries(IDENTITY).map(([name, value]) => `${name}='${value}'`);
     const said = await guest.shell(`export HOME=/tmp ${settings.join(" ")}
@@ -36,7 +37,7 @@ export const git: Workload = {
       git diff --exit-code first
       git checkout -q -
       git status --porcelain
-      find formats -name '*.test.ts' -exec sed -i s/test/TEST/ {} +
+      find . -name '*.test.ts' -exec sed -i s/test/TEST/ {} +
       git commit -qam changed
       git gc -q --prune=now
       git fsck --full --strict
@@ -51,7 +52,7 @@ export const git: Workload = {
 };
 
 /** Commits parts of this project, in two steps; commit and tree of both. */
-async function makeRepository(folder: string): Promise<{ first: string[]; last: string[] }> {
+async function makeRepository(folder: string, sizes: Sizes): Promise<{ first: string[]; last: string[] }> {
   const [tree, bare] = [join(folder, "tree"), join(folder, "repository.git")];
   mkdirSync(tree);
   await gitOnHost(tree, "init", "-q", "-b", "main");
@@ -62,9 +63,9 @@ async function makeRepository(folder: string): Promise<{ first: string[]; last: 
     await gitOnHost(tree, "commit", "-q", "-m", parts.join(" "));
     return (await gitOnHost(tree, "rev-parse", "HEAD", "HEAD^{tree}")).trim().split("\n");
   };
-  const first = await commit("formats", "docs");
+  const first = await commit(...sizes.gitFirst);
   await gitOnHost(tree, "tag", "first");
-  const last = await commit("builder");
+  const last = await commit(...sizes.gitThen);
   await gitOnHost(folder, "clone", "-q", "--bare", tree, bare);
   return { first, last };
 }

@@ -7,12 +7,12 @@ import {
   ShellGuest,
   startVolume,
   VIRTIO_FS,
-  type Volume,
   workloadImage,
 } from "../../builder/guestkit/index.ts";
 import { guestEnvironment } from "../../builder/testkit/index.ts";
-import { KINDS, type KindName } from "./kinds.ts";
-import { FSLOAD } from "./place.ts";
+import { isMapped, KINDS, type KindName } from "./kinds.ts";
+import { Monitor } from "./monitor.ts";
+import { FSLOAD, type Place } from "./place.ts";
 
 /** What guests with volumes need, made once. */
 export interface Setting {
@@ -22,58 +22,88 @@ export interface Setting {
   readonly fsloadPath: string;
 }
 
-/** A guest that has a volume mounted. */
-export interface VolumeGuest {
-  readonly guest: ShellGuest;
-  readonly server: Volume;
-  /** The volume's folder on the host. */
-  readonly folder: string;
+export interface GuestOptions {
+  /** The volume's folder, in the setting's: other guests may have it too. */
+  readonly folderName: string;
+  /** Longest life of the guest, in ms. */
+  readonly timeoutMs?: number;
+  /** Of the server, besides the kind's. */
+  readonly serverOptions?: readonly string[];
+}
+
+/** A guest that has a volume mounted, as workloads take it, but for what they are told. */
+export interface VolumeGuest extends Omit<Place, "sizes" | "note"> {
   end(): Promise<void>;
 }
 
 export const VOLUME = "/volume";
 const MEMORY_BYTES = 1 << 30;
-/** Longest life of a guest, in ms. */
 const TIMEOUT_MS = 280_000;
+/** A guest that has not come up again by then is stuck. */
+const RESTART_WITHIN_MS = 60_000;
 
 export async function makeSetting(work: string): Promise<Setting> {
   const env = { ...process.env, ...(await guestEnvironment()) };
   return { work, image: await workloadImage(work), env, fsloadPath: await compileFsload(work) };
 }
 
-/** Boots a guest with a volume: a folder of that name in the setting's, which other guests may have too. */
-export async function bootWithVolume(
-  { work, image, env, fsloadPath }: Setting,
-  kind: KindName,
-  options: { readonly folderName?: string; readonly timeoutMs?: number } = {},
-): Promise<VolumeGuest> {
-  const folder = join(work, options.folderName ?? "folder");
+/** Boots a guest with a volume. */
+export async function bootWithVolume(setting: Setting, kind: KindName, options: GuestOptions): Promise<VolumeGuest> {
+  const { work, image, env, fsloadPath } = setting;
+  const folder = join(work, options.folderName);
   mkdirSync(folder, { recursive: true });
+  const name = `volume${counter++}`;
   const { serverOptions, ...rest } = KINDS[kind];
   // Programs come from the image, and hand its memory to the volume's server: their constants, without a copy.
   const ofImage = rest.server === "blobd" ? await imageMemoryOptions(image, MEMORY_BYTES) : [];
   const server = await startVolume(
-    { ...rest, serverOptions: [...serverOptions, ...ofImage] },
-    { folder, work, name: `volume${counter++}` },
+    { ...rest, serverOptions: [...serverOptions, ...(options.serverOptions ?? []), ...ofImage] },
+    { folder, work, name },
   );
+  let booted: ShellGuest | undefined;
   try {
+    const monitorPath = join(work, `${name}.qmp`);
     const guest = await ShellGuest.boot({
       ...image,
       memoryBytes: MEMORY_BYTES,
       cpus: 2,
-      devices: server.devices,
+      devices: [...server.devices, "-qmp", `unix:${monitorPath},server=on,wait=off`, "-action", "reboot=reset"],
       needs: [VIRTIO_FS],
       timeoutMs: options.timeoutMs ?? TIMEOUT_MS,
       env,
     });
-    await guest.put(FSLOAD, readFileSync(fsloadPath));
-    await guest.shell(server.mount(VOLUME));
-    const end = async () => {
-      await guest.end();
-      await server.stop();
+    booted = guest;
+    const monitor = await Monitor.connect(monitorPath);
+    const prepare = async () => {
+      await guest.put(FSLOAD, readFileSync(fsloadPath));
+      await guest.shell(server.mount(VOLUME));
     };
-    return { guest, server, folder, end };
+    await prepare();
+    return {
+      guest,
+      server,
+      folder,
+      volume: VOLUME,
+      dax: isMapped(kind),
+      daxNew: kind === "dax-always",
+      fsloadPath,
+      restart: async (how) => {
+        // By its kernel, at once: nothing is unmounted, as when it crashes.
+        if (how === "reboot") await guest.shell("(sleep 0.2; echo b >/proc/sysrq-trigger) & true");
+        else await monitor.command("system_reset");
+        await monitor.event("RESET");
+        const timer = setTimeout(() => process.kill(guest.pid, "SIGKILL"), RESTART_WITHIN_MS);
+        await guest.shell("true").finally(() => clearTimeout(timer));
+        await prepare();
+      },
+      end: async () => {
+        monitor.close();
+        await guest.end();
+        await server.stop();
+      },
+    };
   } catch (error) {
+    await booted?.end();
     await server.stop();
     throw error;
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { processMemory } from "../../builder/guestkit/index.ts";
+import { pageCacheOf, processMemory } from "../../builder/guestkit/index.ts";
 import { run } from "../../builder/testkit/index.ts";
 import { FSLOAD, type Place, type Workload } from "./place.ts";
 
@@ -13,7 +13,8 @@ const FLAT_BYTES = 8 * MIB;
 export const largeRead: Workload = {
   name: "a large file read, all of it right: the guest caches nothing of it by DAX",
   async run(place) {
-    const { guest, volume, folder, fsloadPath, dax, largeBytes, note } = place;
+    const { guest, volume, folder, fsloadPath, dax, sizes, note } = place;
+    const { largeBytes } = sizes;
     await run(fsloadPath, ["fill", join(folder, "large"), String(largeBytes)]);
     await guest.dropCaches();
     const before = await guest.memory();
@@ -31,7 +32,8 @@ export const largeRead: Workload = {
 export const largeWrite: Workload = {
   name: "a large file written",
   async run(place) {
-    const { guest, volume, folder, fsloadPath, largeBytes, note } = place;
+    const { guest, volume, folder, fsloadPath, sizes, note } = place;
+    const { largeBytes } = sizes;
     await written(
       place,
       "dd",
@@ -49,18 +51,24 @@ export const largeWrite: Workload = {
   },
 };
 
-async function written({ guest, note, dax }: Place, name: string, script: string): Promise<void> {
+async function written({ guest, note, daxNew, folder }: Place, name: string, script: string): Promise<void> {
   await guest.dropCaches();
-  const before = { guest: await guest.memory(), host: processMemory([guest.pid]) };
+  const state = async () => ({
+    guest: await guest.memory(),
+    host: processMemory([guest.pid]),
+    cache: await pageCacheOf([folder]),
+  });
+  const before = await state();
   const startMs = performance.now();
   await guest.shell(script);
   const seconds = (performance.now() - startMs) / 1000;
-  const after = { guest: await guest.memory(), host: processMemory([guest.pid]) };
+  const after = await state();
   const mib = (bytes: number) => (bytes / MIB).toFixed(0);
   const cached = after.guest.cached - before.guest.cached;
   note(
     `${name}: ${seconds.toFixed(1)} s; the guest's Cached grew by ${mib(cached)} MiB, ` +
-      `QEMU's own memory by ${mib(after.host.own - before.host.own)} MiB`,
+      `QEMU's own memory by ${mib(after.host.own - before.host.own)} MiB, the host's page cache of the volume by ` +
+      `${mib(after.cache - before.cache)} MiB`,
   );
-  if (dax) assert.ok(cached < FLAT_BYTES, `Cached grew by ${cached} bytes`);
+  if (daxNew) assert.ok(cached < FLAT_BYTES, `Cached grew by ${cached} bytes`);
 }

@@ -1,13 +1,14 @@
 /**
- * Runs workloads on volumes: `node dist/samples/volumes/main.js [--kind K…] [--only TEXT] [--large MiB]`. Needs root. Kinds:
+ * Runs workloads on volumes: `npm run volumes -- [--kind K…] [--only TEXT] [--large MiB] [--short]`. Needs root. Kinds:
  * see kinds.ts. What is found besides, such as memory, is told.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { bootWithVolume, makeSetting, type Setting, VOLUME } from "./guests.ts";
+import { bootWithVolume, makeSetting, type Setting } from "./guests.ts";
 import { KIND_NAMES, type KindName } from "./kinds.ts";
+import { FULL, SHORT, type Sizes } from "./sizes.ts";
 import { twoGuests } from "./two-guests.ts";
 import { WORKLOADS } from "./workloads.ts";
 
@@ -18,7 +19,8 @@ const { values } = parseArgs({
   options: {
     kind: { type: "string", multiple: true, default: [...KIND_NAMES] },
     only: { type: "string", default: "" },
-    large: { type: "string", default: "512" },
+    large: { type: "string" },
+    short: { type: "boolean", default: false },
   },
 });
 const kinds = values.kind.map((text) => {
@@ -26,6 +28,8 @@ const kinds = values.kind.map((text) => {
   if (found === undefined) throw new Error(`no kind "${text}": ${KIND_NAMES.join(", ")}`);
   return found;
 });
+const size = values.short ? SHORT : FULL;
+const sizes: Sizes = { ...size, largeBytes: values.large === undefined ? size.largeBytes : Number(values.large) * MIB };
 const work = mkdtempSync(join(tmpdir(), "erofsify-volumes-"));
 try {
   const setting = await makeSetting(work);
@@ -35,14 +39,15 @@ try {
 }
 
 async function runAll(setting: Setting, kind: KindName): Promise<void> {
-  const dax = kind === "dax-always";
-  const { guest, server, folder, end } = await bootWithVolume(setting, kind, { folderName: kind, timeoutMs: HOUR_MS });
-  const place = { guest, volume: VOLUME, folder, dax, largeBytes: Number(values.large) * MIB, ...setting };
-  for (const workload of WORKLOADS.filter(({ name }) => name.includes(values.only)))
-    await timed(kind, workload.name, (note) => workload.run({ ...place, note }));
-  process.stderr.write(server.log());
-  await end();
-  if ("two guests".includes(values.only)) await timed(kind, "two guests", () => twoGuests(setting, kind, dax));
+  const workloads = WORKLOADS.filter(({ name }) => name.includes(values.only));
+  if (workloads.length > 0) {
+    const place = await bootWithVolume(setting, kind, { folderName: kind, timeoutMs: HOUR_MS });
+    for (const workload of workloads)
+      await timed(kind, workload.name, (note) => workload.run({ ...place, sizes, note }));
+    process.stderr.write(place.server.log());
+    await place.end();
+  }
+  if ("two guests".includes(values.only)) await timed(kind, "two guests", (note) => twoGuests(setting, kind, note));
 }
 
 async function timed(kind: string, name: string, work: (note: (text: string) => void) => Promise<void>): Promise<void> {

@@ -3,13 +3,11 @@ import { join } from "node:path";
 import { run } from "../../builder/testkit/index.ts";
 import type { Workload } from "./place.ts";
 
-const ROWS = 8000;
-
-const statements = (journal: string, mmapBytes: number) => `
+const statements = (journal: string, mmapBytes: number, rows: number) => `
   pragma journal_mode=${journal}; pragma mmap_size=${mmapBytes}; pragma synchronous=full;
   create table t(id integer primary key, name text, data blob);
-  with recursive n(i) as (select 1 union all select i + 1 from n where i < ${ROWS})
-    insert into t select i, 'name ' || (i * 7919 % ${ROWS}), zeroblob(i % 900) from n;
+  with recursive n(i) as (select 1 union all select i + 1 from n where i < ${rows})
+    insert into t select i, 'name ' || (i * 7919 % ${rows}), zeroblob(i % 900) from n;
   create index t_name on t(name);
   begin; update t set name = name || ' changed' where id % 3 = 0; rollback;
   begin; update t set data = zeroblob(3000) where id % 97 = 0; commit;
@@ -27,12 +25,12 @@ const KINDS = [
 /** A database on the volume, by write-ahead log and mapped, and by a rollback journal; then by two processes at once. */
 export const sqlite: Workload = {
   name: "SQLite: WAL with mmap, rollback journal, two processes",
-  async run({ guest, volume, folder, note }) {
+  async run({ guest, volume, folder, sizes, note }) {
     for (const [journal, mmapBytes] of KINDS) {
       const startMs = performance.now();
       const on = (path: string) =>
         guest.shell(`cat >/tmp/statements <<'END'
-${statements(journal, mmapBytes)}
+${statements(journal, mmapBytes, sizes.rows)}
 END
 sqlite3 -batch -bail ${path} </tmp/statements && sqlite3 -readonly ${path} .dump | cksum`);
       const said = await on(`${volume}/${journal}.db`);

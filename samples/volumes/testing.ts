@@ -1,12 +1,10 @@
 import { test } from "node:test";
 import { tempDir } from "../../builder/testkit/index.ts";
-import { bootWithVolume, makeSetting, type Setting, VOLUME } from "./guests.ts";
+import { bootWithVolume, makeSetting, type Setting } from "./guests.ts";
 import type { KindName } from "./kinds.ts";
 import type { Workload } from "./place.ts";
+import { SHORT, type Sizes } from "./sizes.ts";
 import { twoGuests } from "./two-guests.ts";
-
-/** The seed of DAX: so much is read without a page of it cached. */
-const LARGE_BYTES = 512 << 20;
 
 /** What guests of a test file need, made at the first use. */
 export function settingOnce(): () => Promise<Setting> {
@@ -19,20 +17,24 @@ export function settingOnce(): () => Promise<Setting> {
 }
 
 /** One guest does these workloads, each a test. */
-export function testWorkloads(setting: () => Promise<Setting>, kind: KindName, workloads: readonly Workload[]): void {
+export function testWorkloads(
+  setting: () => Promise<Setting>,
+  kind: KindName,
+  workloads: readonly Workload[],
+  sizes: Sizes = SHORT,
+): void {
   test(`workloads on a volume: ${kind}`, async (t) => {
-    const made = await setting();
-    const { guest, folder, end } = await bootWithVolume(made, kind, { folderName: kind });
-    const place = { guest, volume: VOLUME, folder, dax: kind === "dax-always", largeBytes: LARGE_BYTES, ...made };
+    const place = await bootWithVolume(await setting(), kind, { folderName: kind });
     try {
       for (const { name, run } of workloads)
-        await t.test(name, (t) => run({ ...place, note: (text) => t.diagnostic(text) }));
+        await t.test(name, (t) => run({ ...place, sizes, note: (text) => t.diagnostic(text) }));
     } finally {
-      await end();
+      await place.end();
     }
   });
 }
 
 export function testTwoGuests(setting: () => Promise<Setting>, kind: KindName): void {
-  test(`two guests on one folder: ${kind}`, async () => twoGuests(await setting(), kind, kind === "dax-always"));
+  test(`two guests on one folder: ${kind}`, async (t) =>
+    twoGuests(await setting(), kind, (text) => t.diagnostic(text)));
 }
