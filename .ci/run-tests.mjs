@@ -30,6 +30,9 @@ if (files.length === 0 || absent.length > 0) {
   process.exit(1);
 }
 
+// What tests start as a program is the bundle, which has to be of the code that was compiled last.
+await import("../bundle.mjs");
+
 const skipped = [];
 const events = run({ files, concurrency: CONCURRENCY, timeout: FILE_TIMEOUT_MS })
   .on("test:fail", () => {

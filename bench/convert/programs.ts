@@ -3,7 +3,7 @@ import { type Server, startServer } from "../../builder/testkit/index.ts";
 import type { Command } from "../kit/index.ts";
 
 // This file is dist/bench/convert/programs.js when it runs.
-const EROFSIFY = fileURLToPath(new URL("../../builder/cli/main.js", import.meta.url));
+const EROFSIFY = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
 const RUN_IN_LAB = fileURLToPath(new URL("../../../samples/lab/run-in-lab.sh", import.meta.url));
 
 /** The command line `erofsify …`. */

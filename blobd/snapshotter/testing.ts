@@ -11,7 +11,7 @@ import { type InfoMessage, loadServices, type Mount } from "./grpc/index.ts";
 import { type RunningSnapshotter, startSnapshotter } from "./index.ts";
 
 /** This file is dist/blobd/snapshotter/testing.js when it runs. */
-const PROGRAM = fileURLToPath(new URL("../../builder/cli/main.js", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
 type Labels = Readonly<Record<string, string>>;
 
 /** A snapshotter with a folder of its own, and a client. */

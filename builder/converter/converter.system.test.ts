@@ -23,7 +23,7 @@ import {
 } from "../testkit/index.ts";
 
 /** This file is dist/builder/converter/converter.system.test.js when it runs. */
-const PROGRAM = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
 const sha256 = (bytes: Uint8Array) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 const HOLD = { key: "a".repeat(64), owner: "test" };
 

@@ -20,7 +20,7 @@ import { imageOfEntries, ShellGuest, VIRTIO_FS } from "./index.ts";
 // An image of which nothing is here, as a tree of files in a guest: read by copy, and mapped.
 
 const BLOBD = fileURLToPath(new URL("../../blobd/cli/main.js", import.meta.url));
-const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
 const FOLDERS = ["dev/", "proc/", "sys/", "tmp/", "dax/", "plain/"];
 const APPLETS = ["sh", "cat", "sha256sum", "find", "sort", "xargs", "mount", "dd", "wc", "sleep", "base64", "chmod"];
 const MIB = 1 << 20;

@@ -10,7 +10,7 @@ import { imageOfEntries, ShellGuest, startVolume, VIRTIO_FS } from "./index.ts";
 // `erofsify mount --verity` in a guest, whose kernel has a device mapper where the machine's may have none: this machine's
 // files are a volume of the guest's, and Node.js runs from there.
 
-const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
 const VOLUME = { server: "blobd", device: "vhost-user-fs-pci", serverOptions: [] } as const;
 const NEEDS = [
   VIRTIO_FS,

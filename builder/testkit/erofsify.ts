@@ -4,7 +4,7 @@ import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 
 /** This file is dist/builder/testkit/erofsify.js when it runs. */
-const MAIN = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
 /** How often the memory of a run is looked at, in ms: the kernel keeps the peak, so only what a run's end adds is missed. */
 const SAMPLE_MS = 25;
 

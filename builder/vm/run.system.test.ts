@@ -134,7 +134,7 @@ sys.stdout.buffer.write(out)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))`;
   const inGuest =
     "tty; stty size; echo ready; read line; echo \"got <$line>\"; trap 'stty size; exit 7' INT; echo again; while :; do sleep 0.1; done";
-  const main = fileURLToPath(new URL("../cli/main.js", import.meta.url));
+  const main = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
   const args = ["-c", script, process.execPath, main, ...quietly(image, "--", inGuest)];
   const { status, stdout } = spawnSync("python3", args, { env: { ...process.env, ...env, TERM: "xterm" } });
   assert.equal(

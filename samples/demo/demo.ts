@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { guestEnvironment, pushImage, startRegistry } from "../../builder/testkit/index.ts";
 
-const CLI = fileURLToPath(new URL("../../builder/cli/main.js", import.meta.url));
+const CLI = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
 
 /** Runs a command before the viewer's eyes. @throws Error when it fails */
 function show(title: string, command: string, ...args: string[]): void {

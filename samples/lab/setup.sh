@@ -60,4 +60,4 @@ check_node
 mapfile -t missing < <(missing_packages)
 [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
 install_node_modules
-node_modules/.bin/tsc -b >&2 || die "the code does not compile"
+npm run --silent build >&2 || die "the code does not compile"

@@ -22,7 +22,7 @@ export interface SnapshotterCommandOptions {
 }
 
 /** The erofsify of the same build: this file is dist/blobd/cli/commands/snapshotter.js when it runs. */
-const EROFSIFY = fileURLToPath(new URL("../../../builder/cli/main.js", import.meta.url));
+const EROFSIFY = fileURLToPath(new URL("../../../bin/erofsify.js", import.meta.url));
 
 /** `blobd snapshotter`: serves containerd until it is told to stop. Mounts stay then, for containers use them. */
 export async function run(options: SnapshotterCommandOptions): Promise<void> {

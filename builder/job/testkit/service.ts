@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { until } from "./until.ts";
 
 /** This file is dist/builder/job/testkit/service.js when it runs. */
-const MAIN = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../../bin/erofsify.js", import.meta.url));
 export const AUTHORIZATION = "Bearer s3cret";
 const READY_TIMEOUT_MS = 60_000;
 

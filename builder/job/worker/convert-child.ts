@@ -7,7 +7,7 @@ import { type ConversionMessage, type ConversionRequest, MAX_LINE_BYTES, parseMe
 import type { Phase, Result } from "../queue/index.ts";
 
 /** This file is dist/builder/job/worker/convert-child.js when it runs. */
-const MAIN = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../../bin/erofsify.js", import.meta.url));
 /** What main.ts's first line gives a conversion started by hand. */
 const THREAD_POOL_SIZE = "16";
 const NODE_OPTIONS = ["--min-semi-space-size=16", "--max-semi-space-size=32"];

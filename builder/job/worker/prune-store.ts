@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 
-const MAIN = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../../bin/erofsify.js", import.meta.url));
 /** `erofsify prune` when somebody else uses the store: the next time will do. */
 const EXIT_STORE = 5;
 
