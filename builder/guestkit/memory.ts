@@ -54,7 +54,7 @@ export function processMemory(pids: readonly number[]): ProcessMemory {
 
 /** How much of these files and of all files in these folders is in the host's page cache, in bytes. */
 export async function pageCacheOf(paths: readonly string[]): Promise<number> {
-  const script = 'find "$@" -type f -print0 | xargs -0 fincore --bytes --noheadings --output RES';
+  const script = 'find "$@" -type f -print0 | xargs -0 --no-run-if-empty fincore --bytes --noheadings --output RES';
   const { stdout } = await run("sh", ["-c", script, "sh", ...paths]);
   return stdout.split("\n").reduce((sum, line) => sum + Number(line), 0);
 }
