@@ -17,6 +17,7 @@ export { writeOciLayout } from "./oci-layout.ts";
 export { type Postgres, startPostgres } from "./postgres.ts";
 export { type ReferrersProxy, type Refusal, startReferrersProxy } from "./referrers-proxy.ts";
 export { pushImage, type Registry, type RegistryOptions, startRegistry } from "./registry.ts";
+export { type RegistryFault, type RegistryProxy, startRegistryProxy } from "./registry-proxy.ts";
 export { CommandError, type RunOptions, type RunResult, run, type Server, startServer } from "./run.ts";
 export { type StoreState, storeState } from "./store-state.ts";
 export { buildTar, type TarEntry } from "./tar-builder.ts";
