@@ -37,8 +37,13 @@ export function workloads(image: ErofsReader): Workload[] {
       isListed: true,
     },
     { id: "one", name: "1 % of the content read, here and there", script: `cat ${files} >/dev/null`, isListed: true },
-    // The blobs, as the devices that they are: all of their bytes, and none of the time that 43,000 names take.
-    { id: "all", name: "all of it read, in sequence", script: "cat /dev/pmem[1-9] >/dev/null", isListed: false },
+    // The small ones are many: their names would take a minute under emulation, and they are little of the content.
+    {
+      id: "all",
+      name: "all files of 16 KiB and more read",
+      script: "find / -xdev -type f -size +15k -exec cat {} + >/dev/null",
+      isListed: false,
+    },
   ];
 }
 
