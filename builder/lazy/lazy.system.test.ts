@@ -116,8 +116,9 @@ test("an image that comes with a list is fetched by it, whatever the guest reads
   const { status, stdout, stderr } = await lazilyWith([to], elsewhere);
   assert.equal(status, 0, stderr);
   assert.equal(stdout, "from a blob\n");
-  // A file of 1 MiB of noise of what the first guest read and this one did not is here all the same.
-  assert.ok(fetched(stderr).bytes > recordedBytes - 300_000, `${stderr}, the recorded guest ${recordedBytes} bytes`);
+  // A file of 1 MiB of noise that the first guest read and this one did not is here all the same. What the first one got by
+  // reading ahead is in no list: up to a chunk, of 512 KiB.
+  assert.ok(fetched(stderr).bytes > recordedBytes - 700_000, `${stderr}, the recorded guest ${recordedBytes} bytes`);
 });
 
 test("a list that is no good, or of another image, is told and left out", async () => {
