@@ -10,6 +10,9 @@ export const RESULT: unique symbol = Symbol("result");
  */
 export type Operand = number | Uint8Array | readonly Uint8Array[] | InOut | typeof RESULT;
 
+/** With 1, waits until a terminal has sent what was written to it (tcdrain). Linux asm-generic/ioctls.h. */
+const TCSBRK = 0x5409;
+
 /** Bytes that the kernel reads and writes. The same object is the same memory in all calls, equal bytes are not. */
 export interface InOut {
   readonly inout: Uint8Array;
@@ -190,10 +193,14 @@ export class SyscallProgram {
 
   #failureCode({ message, status }: Failure): number[] {
     const text = Buffer.from(message);
-    const { write, exit_group } = x86.X86_64_CALLS;
+    const { write, ioctl, exit_group } = x86.X86_64_CALLS;
     return [
       ...x86.loadNumber(write),
       ...[2, this.#place(text, 1), text.length].flatMap((value, i) => x86.loadArgument(i, value)),
+      ...x86.SYSCALL,
+      // Process 1 takes the kernel with it: what a terminal still has to send would be lost.
+      ...x86.loadNumber(ioctl),
+      ...[2, TCSBRK, 1].flatMap((value, i) => x86.loadArgument(i, value)),
       ...x86.SYSCALL,
       ...x86.loadNumber(exit_group),
       ...x86.loadArgument(0, status),
