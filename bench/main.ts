@@ -1,6 +1,6 @@
 /** Runs benchmarks: `npm run bench -- [convert|guest|virtiofs|containerd|lazy|tree|push] [options]`; see docs/benchmarks.md. */
 import { tmpdir } from "node:os";
-import { Command, Option } from "commander";
+import { Command, Option, type OptionValues } from "commander";
 import { benchContainerd } from "./containerd/index.ts";
 import { benchConvert, GROUPS } from "./convert/index.ts";
 import { benchGuest, CASE_IDS } from "./guest/index.ts";
@@ -13,27 +13,23 @@ const program = new Command("bench").description(
   "benchmarks, side by side with other tools (Debian 12 or later, root)",
 );
 
-quietly(program.command("convert", { isDefault: true }))
+benchmark("convert", "where results are written while they are measured, on the disk that counts")
   .description("conversion of images: time and memory against mkfs.erofs, containerd, tar and bare decompression")
   .option("--rounds <n>", "how often each case is measured, in turn with the others", wholeNumber, 5)
   .addOption(
     new Option("--only <group...>", "these groups of cases").choices(GROUPS).default([...GROUPS], GROUPS.join(" ")),
   )
   .option("--no-compare", "do not compare the trees that come out")
-  .option("--save", "replace bench/results/convert.* and the tables in docs/benchmarks.md", false)
-  .option("--work <dir>", "where results are written while they are measured, on the disk that counts", tmpdir())
-  .action(({ rounds, only, compare, save, work, lock, patience }) =>
+  .action(({ rounds, only, compare, ...rest }) =>
     benchConvert({
       rounds,
       groups: only,
       compare,
-      save,
-      workDirectory: work,
-      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+      ...commonOf(rest),
     }),
   );
 
-quietly(program.command("guest"))
+benchmark("guest", "where the trees and images are while they are measured")
   .description(
     "a guest reads many small files: EROFS over virtio-pmem against virtiofs, virtio-blk and tmpfs; guest starts",
   )
@@ -41,20 +37,16 @@ quietly(program.command("guest"))
   .addOption(new Option("--only <case...>", "these cases").choices(CASE_IDS).default([...CASE_IDS], CASE_IDS.join(" ")))
   .option("--no-read", "only time guest starts")
   .option("--starts <n>", "how often erofsify run is timed", wholeNumber, 5)
-  .option("--save", "replace bench/results/guest.* and the tables in docs/benchmarks.md", false)
-  .option("--work <dir>", "where the trees and images are while they are measured", tmpdir())
-  .action(({ rounds, only, read, starts, save, work, lock, patience }) =>
+  .action(({ rounds, only, read, starts, ...rest }) =>
     benchGuest({
       rounds,
       cases: read ? only : [],
       starts,
-      save,
-      workDirectory: work,
-      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+      ...commonOf(rest),
     }),
   );
 
-quietly(program.command("virtiofs"))
+benchmark("virtiofs", "where the folder is that guests work on; memory, to leave the disk out", "/dev/shm")
   .description("a guest works on a folder of the host: blobd against virtiofsd, with and without DAX")
   .option("--rounds <n>", "how often each row is measured in each guest", wholeNumber, 3)
   .addOption(
@@ -64,22 +56,18 @@ quietly(program.command("virtiofs"))
   .option("--no-requests", "do not measure what single requests cost the servers")
   .option("--no-mappings", "do not measure what a DAX mapping costs")
   .option("--no-inodes", "do not measure the server's memory for a million inodes")
-  .option("--save", "replace bench/results/virtiofs.* and the tables in docs/benchmarks.md", false)
-  .option("--work <dir>", "where the folder is that guests work on; memory, to leave the disk out", "/dev/shm")
-  .action(({ rounds, only, guests, requests, mappings, inodes, save, work, lock, patience }) =>
+  .action(({ rounds, only, guests, requests, mappings, inodes, ...rest }) =>
     benchVirtiofs({
       rounds,
       cases: guests ? only : [],
       requests,
       mappings: guests && mappings,
       inodes,
-      save,
-      workDirectory: work,
-      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+      ...commonOf(rest),
     }),
   );
 
-quietly(program.command("lazy"))
+benchmark("lazy", "where stores are while they are measured, on the disk that counts")
   .description(
     "guests of an image that is still in a registry, over a slow line: converted first, lazy, with a list, warm",
   )
@@ -92,66 +80,53 @@ quietly(program.command("lazy"))
   .option("--line <megabits>", "what the line to the registry carries, in Mbit/s", wholeNumber, 200)
   .option("--round-trip <ms>", "there and back on that line, in ms", wholeNumber, 10)
   .option("--no-host", "only guests")
-  .option("--save", "replace bench/results/lazy.* and the tables in docs/benchmarks.md", false)
-  .option("--work <dir>", "where stores are while they are measured, on the disk that counts", tmpdir())
-  .action(({ rounds, only, line, roundTrip, host, save, work, lock, patience }) =>
+  .action(({ rounds, only, line, roundTrip, host, ...rest }) =>
     benchLazy({
       rounds,
       workloads: only,
       link: { bytesPerSecond: (line * 1e6) / 8, roundTripMs: roundTrip },
       host,
-      save,
-      workDirectory: work,
-      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+      ...commonOf(rest),
     }),
   );
 
-quietly(program.command("tree"))
+benchmark("tree", "where the trees and images are while they are measured")
   .description(
     "a guest reads many small files in our own ways: EROFS over virtio-pmem, imagefs and passthrough over virtio-fs",
   )
   .option("--rounds <n>", "guests of each case", wholeNumber, 1)
   .addOption(new Option("--only <case...>", "these cases").choices(TREE_IDS).default([...TREE_IDS], TREE_IDS.join(" ")))
-  .option("--save", "replace bench/results/tree.* and the tables in docs/benchmarks.md", false)
-  .option("--work <dir>", "where the trees and images are while they are measured", tmpdir())
-  .action(({ rounds, only, save, work, lock, patience }) =>
+  .action(({ rounds, only, ...rest }) =>
     benchTree({
       rounds,
       cases: only,
-      save,
-      workDirectory: work,
-      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+      ...commonOf(rest),
     }),
   );
 
-quietly(program.command("containerd"))
+benchmark("containerd", "where containerd's state is while it is measured, on the disk that counts")
   .description("an image pulled and run by containerd: our snapshotter against overlayfs and containerd's erofs")
   .option("--rounds <n>", "how often each case is measured, in turn with the others", wholeNumber, 3)
-  .option("--save", "replace bench/results/containerd.* and the tables in docs/benchmarks.md", false)
-  .option("--work <dir>", "where containerd's state is while it is measured, on the disk that counts", tmpdir())
-  .action(({ rounds, save, work, lock, patience }) =>
+  .action(({ rounds, ...rest }) =>
     benchContainerd({
       rounds,
-      save,
-      workDirectory: work,
-      quiet: { lockFile: lock, patienceMs: patience * 1000 },
+      ...commonOf(rest),
     }),
   );
 
-quietly(program.command("push"))
+benchmark("push", "where stores and images are while they are measured, on the disk that counts")
   .description("images in a registry: throughput, size, what new versions add, conversions a minute, hash trees")
   .addOption(new Option("--only <part...>", "these parts").choices(PARTS).default([...PARTS], PARTS.join(" ")))
-  .option("--save", "replace bench/results/push.* and the tables in docs/benchmarks.md", false)
-  .option("--work <dir>", "where stores and images are while they are measured, on the disk that counts", tmpdir())
-  .action(({ only, save, work, lock, patience }) =>
-    benchPush({ parts: only, save, workDirectory: work, quiet: { lockFile: lock, patienceMs: patience * 1000 } }),
-  );
+  .action(({ only, ...rest }) => benchPush({ parts: only, ...commonOf(rest) }));
 
 await program.parseAsync();
 
-/** Adds the options for machines on which others are at work. */
-function quietly(command: Command): Command {
-  return command
+/** A benchmark's command with the options that all have. @param work what --work is for */
+function benchmark(name: string, work: string, directory = tmpdir()): Command {
+  return program
+    .command(name, { isDefault: name === "convert" })
+    .option("--save", `replace bench/results/${name}.* and the tables in docs/benchmarks.md`, false)
+    .option("--work <dir>", work, directory)
     .option("--lock <file>", "hold an exclusive flock on this file during each measurement")
     .option(
       "--patience <seconds>",
@@ -159,6 +134,15 @@ function quietly(command: Command): Command {
       wholeNumber,
       60,
     );
+}
+
+/** What these options say. */
+function commonOf({ save, work, lock, patience }: OptionValues) {
+  return {
+    save: save as boolean,
+    workDirectory: work as string,
+    quiet: { lockFile: lock as string | undefined, patienceMs: (patience as number) * 1000 },
+  };
 }
 
 function wholeNumber(text: string): number {

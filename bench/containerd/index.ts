@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { pushImage, run, startRegistry } from "../../builder/testkit/index.ts";
 import { addConverted, ContainerdLab } from "../../samples/containerd/index.ts";
 import { readLayout } from "../convert/layout.ts";
-import { describeMachine, type QuietOptions, saveReport, withWorkFolder } from "../kit/index.ts";
+import { describeMachine, type QuietOptions, saveReport, say, withWorkFolder } from "../kit/index.ts";
 import { CASES, type Case, measureCase, type Sample } from "./cases.ts";
 import { drawReport, markdownReport, textReport } from "./report.ts";
 import { caseResult, type Results } from "./results.ts";
@@ -63,8 +63,4 @@ export async function benchContainerd(options: ContainerdBenchOptions): Promise<
     await lab.stop();
     await registry.stop();
   }
-}
-
-function say(message: string): void {
-  process.stderr.write(`bench: ${message}\n`);
 }

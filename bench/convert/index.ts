@@ -2,7 +2,14 @@
  * How fast images are converted, and in how much memory, side by side with the tools that do the same: see
  * docs/benchmarks.md.
  */
-import { type Command, describeMachine, type QuietOptions, saveReport, type VersionCommand } from "../kit/index.ts";
+import {
+  type Command,
+  describeMachine,
+  type QuietOptions,
+  saveReport,
+  say,
+  type VersionCommand,
+} from "../kit/index.ts";
 import type { Case, Group } from "./case.ts";
 import { type Comparison, compareGroup } from "./equality.ts";
 import { linuxSource, threeLayers } from "./groups.ts";
@@ -96,8 +103,4 @@ function saySample(group: Group, one: Case, sample: Sample): void {
   const cost = `${wallSeconds.toFixed(2)} s, cpu ${(userSeconds + systemSeconds).toFixed(2)} s, ${Math.round(peakBytes / 2 ** 20)} MiB`;
   const noise = `${discarded > 0 ? `, ${discarded} discarded` : ""}${disturbed ? ", disturbed" : ""}`;
   say(`round ${round}: ${group.id}, ${one.name}: ${cost}${noise}`);
-}
-
-function say(message: string): void {
-  process.stderr.write(`bench: ${message}\n`);
 }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { markdownReport } from "../kit/index.ts";
 import type { CaseId } from "./case.ts";
 import type { GuestRun, Reader, Reading } from "./readings.ts";
-import { drawReport, markdownReport } from "./report.ts";
+import { reportOf } from "./report.ts";
 import { type CaseResult, cacheGrowth, checkSame, type Results } from "./results.ts";
 import { isMet, targetsOf } from "./targets.ts";
 
@@ -94,9 +95,9 @@ test("readings that differ are no results", () => {
 });
 
 test("the report has a row for each case and each target, and a bar for each time", () => {
-  const text = markdownReport(RESULTS);
+  const text = markdownReport(reportOf(RESULTS));
   assert.match(text, /\| pmem \| 6\.0 \| 1\.00× \| 4\.1 \| 1\.00× \| 42\.0 \| 1\.00× \|/);
   assert.match(text, /\| virtiofs \| 90\.0 \| 15\.00× \|/);
   assert.match(text, /mounts in the guest \| ≤ 200 ms \| 230 ms \| missed \|/);
-  assert.equal(drawReport(RESULTS).match(/<rect /g)?.length, CASES.length * 4);
+  assert.equal(reportOf(RESULTS).svg.match(/<rect /g)?.length, CASES.length * 4);
 });

@@ -3,14 +3,22 @@
  * to start one. See docs/benchmarks.md.
  */
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { guestEnvironment, run } from "../../builder/testkit/index.ts";
-import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
+import {
+  describeMachine,
+  LAB,
+  LAB_VERSIONS,
+  publish,
+  type QuietOptions,
+  say,
+  type VersionCommand,
+  withWorkFolder,
+} from "../kit/index.ts";
 import type { CaseId } from "./case.ts";
 import { makeCases } from "./cases.ts";
 import { type Inputs, makeInputs, TREE } from "./inputs.ts";
-import { CPUS, type GuestRun, MEMORY_BYTES, readInGuest } from "./readings.ts";
-import { drawReport, markdownReport, textReport } from "./report.ts";
+import { CPUS, MEMORY_BYTES, readInGuests } from "./readings.ts";
+import { reportOf } from "./report.ts";
 import { type CaseResult, checkSame, type Results } from "./results.ts";
 import { measureStart, type Start } from "./starts.ts";
 import { READER_NAMES } from "./targets.ts";
@@ -18,7 +26,8 @@ import { READER_NAMES } from "./targets.ts";
 export { CASE_IDS, type Case } from "./case.ts";
 export { makeCases } from "./cases.ts";
 export { type Inputs, makeInputs, TREE } from "./inputs.ts";
-export { CPUS, type GuestRun, MEMORY_BYTES, type Reader, type Reading, readInGuest } from "./readings.ts";
+export { CPUS, type GuestRun, MEMORY_BYTES, type Reader, type Reading, readInGuests } from "./readings.ts";
+export { cacheGrowth, over } from "./results.ts";
 
 export interface GuestBenchOptions {
   /** Guests of each case. */
@@ -31,9 +40,6 @@ export interface GuestBenchOptions {
   readonly workDirectory: string;
   readonly quiet: QuietOptions;
 }
-
-// This file is dist/bench/guest/index.js when it runs.
-const LAB = fileURLToPath(new URL("../../../samples/lab/", import.meta.url));
 
 /** Runs the benchmark and prints its results. Needs root. */
 export async function benchGuest(options: GuestBenchOptions): Promise<void> {
@@ -58,15 +64,11 @@ export async function benchGuest(options: GuestBenchOptions): Promise<void> {
       cases,
       starts,
     };
-    process.stdout.write(textReport(results));
-    if (options.save) {
-      saveReport("guest", { results, svg: drawReport(results), markdown: markdownReport(results) });
-      say("saved to bench/results and docs/benchmarks.md");
-    }
+    publish("guest", results, reportOf(results), options.save);
   });
 }
 
-/** Boots guests of all cases in turn, round after round. */
+/** Every wanted case's readings, and how much of the page cache the image's metadata takes. */
 async function readAll(
   inputs: Inputs,
   work: string,
@@ -75,21 +77,16 @@ async function readAll(
 ) {
   const { cases, metadataCacheBytes } = await makeCases(inputs, work);
   const wanted = cases.filter(({ id }) => (ids as readonly string[]).includes(id));
-  const runs = new Map(wanted.map(({ id }) => [id, [] as GuestRun[]]));
-  for (let round = 1; round <= rounds; round++)
-    for (const one of wanted) {
-      const found = await readInGuest(one, inputs, round, {
-        quiet,
-        env,
-        onReading: ({ name }, { reader, seconds, disturbed }) =>
-          say(
-            `round ${round}: ${name}, ${READER_NAMES[reader]}: ${seconds.toFixed(2)} s${disturbed ? ", disturbed" : ""}`,
-          ),
-      });
-      runs.get(one.id)!.push(found);
-    }
-  const results = wanted.map(({ id, name, kind }): CaseResult => ({ id, name, kind, runs: runs.get(id)! }));
-  return { cases: results, metadataCacheBytes };
+  const read = await readInGuests(wanted, inputs, rounds, {
+    quiet,
+    env,
+    onReading: ({ name }, { reader, seconds, disturbed }, round) =>
+      say(`round ${round}: ${name}, ${READER_NAMES[reader]}: ${seconds.toFixed(2)} s${disturbed ? ", disturbed" : ""}`),
+  });
+  return {
+    cases: read.map(({ one: { id, name, kind }, runs }): CaseResult => ({ id, name, kind, runs })),
+    metadataCacheBytes,
+  };
 }
 
 async function timedStart(
@@ -109,12 +106,8 @@ async function countOnHost({ readerPath, unpackedPath }: Inputs): Promise<{ file
 }
 
 const VERSIONS: readonly VersionCommand[] = [
-  ["QEMU", join(LAB, "qemu.sh"), "--version"],
-  ["virtiofsd", join(LAB, "run-in-lab.sh"), "/usr/libexec/virtiofsd", "--version"],
-  ["guest kernel", join(LAB, "kernel.sh")],
+  LAB_VERSIONS.qemu,
+  LAB_VERSIONS.virtiofsd,
+  LAB_VERSIONS.kernel,
   ["busybox", "busybox"],
 ];
-
-function say(message: string): void {
-  process.stderr.write(`bench: ${message}\n`);
-}

@@ -52,7 +52,7 @@ export interface ReadingOptions {
   readonly readers?: readonly Reader[];
   readonly quiet: QuietOptions;
   readonly env: NodeJS.ProcessEnv;
-  readonly onReading: (one: Case, reading: Reading) => void;
+  readonly onReading: (one: Case, reading: Reading, round: number) => void;
 }
 
 /** The guests' memory: enough for the tree in tmpfs. The same for all, as are the processors. */
@@ -61,13 +61,21 @@ export const CPUS = 2;
 /** Longest life of a guest, waiting for a quiet machine included, in ms. */
 const TIMEOUT_MS = 40 * 60_000;
 
-/** Boots a guest of a case and has it read the tree in all ways. */
-export async function readInGuest(
-  one: Case,
+/** Boots guests of all cases in turn, round after round. @returns each case's runs */
+export async function readInGuests<C extends Case>(
+  cases: readonly C[],
   inputs: Inputs,
-  round: number,
+  rounds: number,
   options: ReadingOptions,
-): Promise<GuestRun> {
+): Promise<{ one: C; runs: GuestRun[] }[]> {
+  const found = cases.map((one) => ({ one, runs: [] as GuestRun[] }));
+  for (let round = 1; round <= rounds; round++)
+    for (const { one, runs } of found) runs.push(await readInGuest(one, inputs, round, options));
+  return found;
+}
+
+/** Boots a guest of a case and has it read the tree in all ways. */
+async function readInGuest(one: Case, inputs: Inputs, round: number, options: ReadingOptions): Promise<GuestRun> {
   const server = await one.serve?.();
   try {
     const guest = await ShellGuest.boot({
@@ -100,7 +108,7 @@ export async function readInGuest(
         };
         const reading = { reader, ...found, ...after, disturbed: isDisturbed(found.seconds, found) };
         readings.push(reading);
-        options.onReading(one, reading);
+        options.onReading(one, reading, round);
       }
       return { round, accelerator: guest.accelerator, guestEmpty, processesEmpty, guestAtStart, readings };
     } finally {

@@ -1,11 +1,13 @@
 import {
   type BarChart,
+  disturbedOf,
   drawCharts,
-  markdownSections,
+  guestsOf,
+  type Report,
   type Rows,
   type Section,
   spread,
-  textSections,
+  whenAndWhere,
 } from "../kit/index.ts";
 import { READERS } from "./readings.ts";
 import { type CaseResult, cacheGrowth, over, type Results, seconds } from "./results.ts";
@@ -13,18 +15,13 @@ import { isMet, READER_NAMES, targetsOf } from "./targets.ts";
 
 const MIB = 1 << 20;
 
-/** The results as text for a terminal. */
-export function textReport(results: Results): string {
-  return textSections(headLine(results), sectionsOf(results));
-}
-
-/** The same as Markdown. */
-export function markdownReport(results: Results): string {
-  return markdownSections(headLine(results), sectionsOf(results));
+/** The results as tables and a picture. */
+export function reportOf(results: Results): Report {
+  return { headLine: headLine(results), sections: sectionsOf(results), svg: drawReport(results) };
 }
 
 /** The results as a picture (SVG). */
-export function drawReport({ cases }: Results): string {
+function drawReport({ cases }: Results): string {
   const chart = (
     title: string,
     unit: string,
@@ -128,18 +125,13 @@ function targetRows(results: Results): Rows {
   ];
 }
 
-function headLine({ machine, date, rounds, cases, guestMemoryBytes, guestCpus }: Results): string {
-  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(0);
-  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+function headLine(results: Results): string {
+  const { machine, date, rounds, cases } = results;
   const readings = cases.flatMap(({ runs }) => runs.flatMap((run) => run.readings));
-  const accelerators = [...new Set(cases.flatMap(({ runs }) => runs.map(({ accelerator }) => accelerator)))];
-  const guests = [`${guestCpus} processors`, ...accelerators, `${gib(guestMemoryBytes)} GiB`].join(", ");
   const lean = readings.find(({ files }) => files !== undefined);
   return (
-    `${date.slice(0, 10)}, ${rounds} ${rounds === 1 ? "round" : "rounds"}; ${machine.cores} cores of ${machine.processor} ` +
-    `(${machine.arch}), ${gib(machine.memoryBytes)} GiB, Linux ${machine.kernel}, ${machine.system}; ${versions.join(", ")}. ` +
-    `Guests: ${guests}. ` +
+    `${whenAndWhere(date, rounds, machine)}. ${guestsOf(results)}. ` +
     `${lean === undefined ? "" : `Every case read the same ${lean.files} files, ${lean.bytes} bytes. `}` +
-    `Of ${readings.length} readings ${readings.filter(({ disturbed }) => disturbed).length} were disturbed by other processes`
+    disturbedOf("readings", readings)
   );
 }

@@ -9,13 +9,22 @@ export interface Section {
   readonly rows: Rows;
 }
 
+/** What a benchmark found, to be shown. */
+export interface Report {
+  /** When, where and how it was measured. */
+  readonly headLine: string;
+  readonly sections: readonly Section[];
+  /** A picture of it. */
+  readonly svg: string;
+}
+
 /** A report as text for a terminal. */
-export function textSections(headLine: string, sections: readonly Section[]): string {
+export function textReport({ headLine, sections }: Report): string {
   const parts = sections.map(({ title, rows }) => `${title}\n${formatTable(rows).replace(/^(?=.)/gm, "  ")}`);
   return [`${headLine}\n`, ...parts].join("\n");
 }
 
 /** The same as Markdown. */
-export function markdownSections(headLine: string, sections: readonly Section[]): string {
+export function markdownReport({ headLine, sections }: Report): string {
   return [`${headLine}\n`, ...sections.map(({ title, rows }) => `### ${title}\n\n${markdownTable(rows)}`)].join("\n");
 }

@@ -3,13 +3,20 @@ import { readFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 import { erofsify, guestEnvironment, run } from "../../builder/testkit/index.ts";
-import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
+import {
+  describeMachine,
+  LAB_VERSIONS,
+  publish,
+  type QuietOptions,
+  say,
+  type VersionCommand,
+  withWorkFolder,
+} from "../kit/index.ts";
 import { measureHost } from "./host.ts";
 import { BARE, type Inputs, makeInputs, TAR } from "./inputs.ts";
 import { type Link, type LinkOptions, startLink } from "./link.ts";
-import { drawReport, markdownReport, textReport } from "./report.ts";
+import { reportOf } from "./report.ts";
 import { MODES, type Mode, type Results, type WorkloadResult } from "./results.ts";
 import { measureStart, type Start } from "./starts.ts";
 import type { WorkloadId } from "./workloads.ts";
@@ -28,9 +35,6 @@ export interface LazyBenchOptions {
   readonly workDirectory: string;
   readonly quiet: QuietOptions;
 }
-
-// This file is dist/bench/lazy/index.js when it runs.
-const LAB = fileURLToPath(new URL("../../../samples/lab/", import.meta.url));
 
 /** Runs the benchmark and prints its results. Needs root. */
 export async function benchLazy(options: LazyBenchOptions): Promise<void> {
@@ -56,11 +60,7 @@ export async function benchLazy(options: LazyBenchOptions): Promise<void> {
         workloads,
         ...(host && { host }),
       };
-      process.stdout.write(textReport(results));
-      if (options.save) {
-        saveReport("lazy", { results, svg: drawReport(results), markdown: markdownReport(results) });
-        say("saved to bench/results and docs/benchmarks.md");
-      }
+      publish("lazy", results, reportOf(results), options.save);
     } finally {
       link.stop();
       await inputs.registry.stop();
@@ -144,11 +144,7 @@ async function startOne(
 }
 
 const VERSIONS: readonly VersionCommand[] = [
-  ["QEMU", join(LAB, "qemu.sh"), "--version"],
-  ["guest kernel", join(LAB, "kernel.sh")],
+  LAB_VERSIONS.qemu,
+  LAB_VERSIONS.kernel,
   ["docker-registry", "docker-registry", "--version"],
 ];
-
-function say(message: string): void {
-  process.stderr.write(`bench: ${message}\n`);
-}

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { drawReport, markdownReport } from "./report.ts";
+import { markdownReport } from "../kit/index.ts";
+import { reportOf } from "./report.ts";
 import type { Results, WorkloadResult } from "./results.ts";
 import type { Start } from "./starts.ts";
 import { isMet, targetsOf } from "./targets.ts";
@@ -69,10 +70,10 @@ test("lazy starts are held against warm ones and what they fetched, warm files a
 });
 
 test("the tables have the conversion with the start that follows it, and shares of the image", () => {
-  const text = markdownReport(RESULTS);
+  const text = markdownReport(reportOf(RESULTS));
   assert.match(text, /\| python3 imports \| 31\.0 \| 16\.0 \(15\.0 to 17\.0\) \| 20\.0 \| 10\.0 \|/);
   assert.match(text, /\| python3 imports \| 4\.0 \| 6\.0 \| 5\.0 \| 100\.0 \(25\.0 %\) \| 25\.0 \(6\.3 %\) \|/);
   assert.match(text, /≤ 1000 ms \| 1200 ms \| missed/);
-  assert.match(drawReport(RESULTS), /converted first/);
-  assert.doesNotMatch(markdownReport({ ...RESULTS, workloads: [] }), /NaN/);
+  assert.match(reportOf(RESULTS).svg, /converted first/);
+  assert.doesNotMatch(markdownReport(reportOf({ ...RESULTS, workloads: [] })), /NaN/);
 });

@@ -1,12 +1,13 @@
 import {
   type Bar,
   type BarChart,
+  disturbedOf,
   drawCharts,
-  markdownSections,
+  type Report,
   type Rows,
   type Section,
   spread,
-  textSections,
+  whenAndWhere,
 } from "../kit/index.ts";
 import { type HostResults, READS } from "./host.ts";
 import { MODES, type Mode, over, percentile, type Results, type WorkloadResult } from "./results.ts";
@@ -14,18 +15,13 @@ import { isMet, READ_NAMES, targetsOf } from "./targets.ts";
 
 const MB = 1e6;
 
-/** The results as text for a terminal. */
-export function textReport(results: Results): string {
-  return textSections(headLine(results), sectionsOf(results));
-}
-
-/** The same as Markdown. */
-export function markdownReport(results: Results): string {
-  return markdownSections(headLine(results), sectionsOf(results));
+/** The results as tables and a picture. */
+export function reportOf(results: Results): Report {
+  return { headLine: headLine(results), sections: sectionsOf(results), svg: drawReport(results) };
 }
 
 /** The results as a picture (SVG). */
-export function drawReport(results: Results): string {
+function drawReport(results: Results): string {
   const charts = results.workloads.map((workload): BarChart => {
     const bar = (mode: Mode): Bar => {
       const { median, min, max } = over(workload, mode, ({ doneMs }) => doneMs / 1000);
@@ -136,15 +132,12 @@ function targetRows(results: Results): Rows {
 
 function headLine(results: Results): string {
   const { machine, date, rounds, workloads, link, contentBytes, storedBytes, tarBytes, convertSeconds } = results;
-  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
   const starts = workloads.flatMap((workload) => MODES.flatMap((mode) => workload.starts[mode]));
   const mb = (bytes: number) => (bytes / MB).toFixed(0);
   return (
-    `${date.slice(0, 10)}, ${rounds} ${rounds === 1 ? "round" : "rounds"}; ${machine.cores} cores of ${machine.processor} ` +
-    `(${machine.arch}), Linux ${machine.kernel}, ${machine.system}; ${versions.join(", ")}; guests emulated where there is no KVM. ` +
+    `${whenAndWhere(date, rounds, machine)}; guests emulated where there is no KVM. ` +
     `Line to the registry: ${(link.bytesPerSecond / MB).toFixed(1)} MB/s, ${link.roundTripMs} ms there and back. ` +
     `The image: ${mb(contentBytes)} MB of content, ${mb(storedBytes)} MB pushed, ${mb(tarBytes)} MB as tar.gz, fetched and converted ` +
-    `in ${spread(convertSeconds).median.toFixed(1)} s. ` +
-    `Of ${starts.length} guests ${starts.filter(({ disturbed }) => disturbed).length} were disturbed by other processes`
+    `in ${spread(convertSeconds).median.toFixed(1)} s. ${disturbedOf("guests", starts)}`
   );
 }

@@ -1,8 +1,17 @@
 /** Images in a registry: how fast they get there, how large they are, what a new version adds. See docs/benchmarks.md. */
-import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
+import {
+  describeMachine,
+  markdownReport,
+  type QuietOptions,
+  saveReport,
+  say,
+  textReport,
+  type VersionCommand,
+  withWorkFolder,
+} from "../kit/index.ts";
 import { type Inputs, makeInputs } from "./inputs.ts";
 import { measureJobs } from "./jobs.ts";
-import { drawReport, markdownReport, textReport } from "./report.ts";
+import { reportOf } from "./report.ts";
 import { type Results, withSaved } from "./results.ts";
 import { type ImageResult, measureImage } from "./throughput.ts";
 import { measureTrees } from "./trees.ts";
@@ -32,9 +41,10 @@ export async function benchPush(options: PushBenchOptions): Promise<void> {
         say(part);
         const found = { [part]: await MEASURES[part](inputs, options.quiet) };
         results = { ...results, ...found, dates: { ...results.dates, [part]: new Date().toISOString() } };
-        if (options.save) saveReport("push", { results, svg: drawReport(results), markdown: markdownReport(results) });
+        const report = reportOf(results);
+        if (options.save) saveReport("push", { results, svg: report.svg, markdown: markdownReport(report) });
       }
-      process.stdout.write(textReport(results));
+      process.stdout.write(textReport(reportOf(results)));
       if (options.save) say("saved to bench/results and docs/benchmarks.md");
     } finally {
       await inputs.stop();
@@ -67,8 +77,4 @@ function versionsOf({ lab }: Inputs): VersionCommand[] {
     ["veritysetup", "veritysetup", "--version"],
     ["docker-registry", "docker-registry", "--version"],
   ];
-}
-
-function say(message: string): void {
-  process.stderr.write(`bench: ${message}\n`);
 }

@@ -1,4 +1,4 @@
-import { type BarChart, drawCharts, markdownSections, type Rows, type Section, textSections } from "../kit/index.ts";
+import { type BarChart, disturbedOf, drawCharts, type Report, type Rows, type Section, where } from "../kit/index.ts";
 import type { JobsResult } from "./jobs.ts";
 import type { Results } from "./results.ts";
 import { isMet, targetsOf } from "./targets.ts";
@@ -8,18 +8,13 @@ import type { VersionResult } from "./versions.ts";
 
 const mb = (bytes: number) => (bytes / 1e6).toFixed(1);
 
-/** The results as text for a terminal. */
-export function textReport(results: Results): string {
-  return textSections(headLine(results), sectionsOf(results));
-}
-
-/** The same as Markdown. */
-export function markdownReport(results: Results): string {
-  return markdownSections(headLine(results), sectionsOf(results));
+/** The results as tables and a picture. */
+export function reportOf(results: Results): Report {
+  return { headLine: headLine(results), sections: sectionsOf(results), svg: drawReport(results) };
 }
 
 /** The results as a picture (SVG). */
-export function drawReport({ images = [], versions }: Results): string {
+function drawReport({ images = [], versions }: Results): string {
   const charts = images.map((image): BarChart => {
     const sized = image.forms.filter(({ bytes, name }) => bytes !== undefined && name !== FORM.again);
     return {
@@ -152,16 +147,12 @@ function targetRows(results: Results): Rows {
 }
 
 function headLine({ machine, dates, images = [], versions, jobs, trees }: Results): string {
-  const named = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
-  const parts = [
-    ...images.flatMap(({ forms }) => forms.map(({ disturbed }) => disturbed)),
-    ...(jobs ? [jobs.disturbed, ...jobs.perMinute.map(({ disturbed }) => disturbed)] : []),
-    ...(trees ? [trees.disturbed] : []),
+  const measured = [
+    ...images.flatMap(({ forms }) => forms),
+    ...(jobs ? [jobs, ...jobs.perMinute] : []),
+    ...(trees ? [trees] : []),
   ];
-  const disturbed = parts.filter(Boolean).length;
-  return (
-    `${[...new Set(Object.values(dates).map((date) => date.slice(0, 10)))].join(", ")}, one round; ${machine.cores} cores of ${machine.processor} (${machine.arch}), Linux ${machine.kernel}, ` +
-    `${machine.system}; ${named.join(", ")}. Of ${parts.length} measurements${versions ? " beside the versions'" : ""} ` +
-    `${disturbed} were disturbed by other processes`
-  );
+  const days = new Set(Object.values(dates).map((date) => date.slice(0, 10)));
+  const what = `measurements${versions ? " beside the versions'" : ""}`;
+  return `${[...days].join(", ")}, one round; ${where(machine)}. ${disturbedOf(what, measured)}`;
 }

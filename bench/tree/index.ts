@@ -1,11 +1,19 @@
 /** A guest reads a tree of many small files in our own ways: EROFS over virtio-pmem, imagefs and passthrough over virtio-fs. */
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { guestEnvironment, run } from "../../builder/testkit/index.ts";
-import { CPUS, type GuestRun, MEMORY_BYTES, makeInputs, readInGuest } from "../guest/index.ts";
-import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
+import { CPUS, MEMORY_BYTES, makeInputs, readInGuests } from "../guest/index.ts";
+import {
+  describeMachine,
+  LAB,
+  LAB_VERSIONS,
+  publish,
+  type QuietOptions,
+  say,
+  type VersionCommand,
+  withWorkFolder,
+} from "../kit/index.ts";
 import { type CaseId, treeCases } from "./cases.ts";
-import { drawReport, markdownReport, textReport } from "./report.ts";
+import { reportOf } from "./report.ts";
 import { type CaseResult, checkSame, READER, type Results } from "./results.ts";
 
 export { CASE_IDS } from "./cases.ts";
@@ -19,9 +27,6 @@ export interface TreeBenchOptions {
   readonly workDirectory: string;
   readonly quiet: QuietOptions;
 }
-
-// This file is dist/bench/tree/index.js when it runs.
-const LAB = fileURLToPath(new URL("../../../samples/lab/", import.meta.url));
 
 /** Runs the benchmark and prints its results. Needs root. */
 export async function benchTree(options: TreeBenchOptions): Promise<void> {
@@ -39,15 +44,10 @@ export async function benchTree(options: TreeBenchOptions): Promise<void> {
       guestCpus: CPUS,
       cases,
     };
-    process.stdout.write(textReport(results));
-    if (options.save) {
-      saveReport("tree", { results, svg: drawReport(results), markdown: markdownReport(results) });
-      say("saved to bench/results and docs/benchmarks.md");
-    }
+    publish("tree", results, reportOf(results), options.save);
   });
 }
 
-/** Boots guests of all cases in turn, round after round. */
 async function readAll(
   work: string,
   env: NodeJS.ProcessEnv,
@@ -55,26 +55,14 @@ async function readAll(
 ): Promise<CaseResult[]> {
   const inputs = await makeInputs(work, (await run(join(LAB, "linux-source.sh"), [])).stdout.trim());
   const wanted = (await treeCases(inputs, work)).filter(({ id }) => ids.includes(id as CaseId));
-  const runs = new Map(wanted.map(({ id }) => [id, [] as GuestRun[]]));
-  for (let round = 1; round <= rounds; round++)
-    for (const one of wanted) {
-      const found = await readInGuest(one, inputs, round, {
-        readers: [READER],
-        quiet,
-        env,
-        onReading: ({ name }, { seconds, files, disturbed }) =>
-          say(`round ${round}: ${name}: ${files} files, ${seconds.toFixed(2)} s${disturbed ? ", disturbed" : ""}`),
-      });
-      runs.get(one.id)!.push(found);
-    }
-  return wanted.map(({ id, name, kind, part }) => ({ id, name, kind, ...(part && { part }), runs: runs.get(id)! }));
+  const read = await readInGuests(wanted, inputs, rounds, {
+    readers: [READER],
+    quiet,
+    env,
+    onReading: ({ name }, { seconds, files, disturbed }, round) =>
+      say(`round ${round}: ${name}: ${files} files, ${seconds.toFixed(2)} s${disturbed ? ", disturbed" : ""}`),
+  });
+  return read.map(({ one: { id, name, kind, part }, runs }) => ({ id, name, kind, ...(part && { part }), runs }));
 }
 
-const VERSIONS: readonly VersionCommand[] = [
-  ["QEMU", join(LAB, "qemu.sh"), "--version"],
-  ["guest kernel", join(LAB, "kernel.sh")],
-];
-
-function say(message: string): void {
-  process.stderr.write(`bench: ${message}\n`);
-}
+const VERSIONS: readonly VersionCommand[] = [LAB_VERSIONS.qemu, LAB_VERSIONS.kernel];

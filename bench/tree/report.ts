@@ -1,20 +1,25 @@
-import { drawCharts, markdownSections, type Rows, type Section, textSections } from "../kit/index.ts";
-import { type CaseResult, cacheGrowth, filesOf, type Results, secondsOf } from "./results.ts";
+import { cacheGrowth, over } from "../guest/index.ts";
+import {
+  disturbedOf,
+  drawCharts,
+  guestsOf,
+  type Report,
+  type Rows,
+  type Section,
+  type Spread,
+  whenAndWhere,
+} from "../kit/index.ts";
+import { type CaseResult, filesOf, READER, type Results } from "./results.ts";
 
 const MIB = 1 << 20;
 
-/** The results as text for a terminal. */
-export function textReport(results: Results): string {
-  return textSections(headLine(results), sectionsOf(results));
-}
-
-/** The same as Markdown. */
-export function markdownReport(results: Results): string {
-  return markdownSections(headLine(results), sectionsOf(results));
+/** The results as tables and a picture. */
+export function reportOf(results: Results): Report {
+  return { headLine: headLine(results), sections: sectionsOf(results), svg: drawReport(results) };
 }
 
 /** The results as a picture (SVG). */
-export function drawReport({ cases }: Results): string {
+function drawReport({ cases }: Results): string {
   const whole = cases.filter(({ part }) => part === undefined);
   const bars = whole.map((one) => {
     const { median, min, max } = secondsOf(one);
@@ -23,6 +28,10 @@ export function drawReport({ cases }: Results): string {
   });
   const chart = { title: "Time in the guest, empty caches", unit: "s", digits: 1, bars };
   return drawCharts([chart], "A guest reads the Linux source tree in our three ways; shorter bars are better");
+}
+
+function secondsOf(one: CaseResult): Spread {
+  return over(one, READER, ({ seconds }) => seconds);
 }
 
 function sectionsOf({ cases }: Results): Section[] {
@@ -45,22 +54,15 @@ function rows(cases: readonly CaseResult[]): Rows {
         median.toFixed(1),
         ((median / filesOf(one)) * 1e6).toFixed(0),
         `${(median / secondsOf(first).median).toFixed(2)}×`,
-        (cacheGrowth(one) / MIB).toFixed(0),
+        (cacheGrowth(one, READER) / MIB).toFixed(0),
       ];
     }),
   ];
 }
 
-function headLine({ machine, date, rounds, cases, guestMemoryBytes, guestCpus }: Results): string {
-  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+function headLine(results: Results): string {
+  const { machine, date, rounds, cases } = results;
   const readings = cases.flatMap(({ runs }) => runs.flatMap((run) => run.readings));
-  const accelerators = [...new Set(cases.flatMap(({ runs }) => runs.map(({ accelerator }) => accelerator)))];
-  const guests = [`${guestCpus} processors`, ...accelerators, `${guestMemoryBytes / 2 ** 30} GiB`].join(", ");
   const files = [...new Set(cases.map(filesOf))].join(" and ");
-  return (
-    `${date.slice(0, 10)}, ${rounds} ${rounds === 1 ? "round" : "rounds"}; ${machine.cores} cores of ${machine.processor} ` +
-    `(${machine.arch}), Linux ${machine.kernel}, ${machine.system}; ${versions.join(", ")}. Guests: ${guests}. ` +
-    `Files read: ${files}. ` +
-    `Of ${readings.length} readings ${readings.filter(({ disturbed }) => disturbed).length} were disturbed by other processes`
-  );
+  return `${whenAndWhere(date, rounds, machine)}. ${guestsOf(results)}. Files read: ${files}. ${disturbedOf("readings", readings)}`;
 }

@@ -1,5 +1,5 @@
 import type { Case, GuestRun, Reader } from "../guest/index.ts";
-import { type Machine, type Spread, spread } from "../kit/index.ts";
+import type { Machine } from "../kit/index.ts";
 
 /** What a run of the benchmark found. bench/results/tree.json holds one. */
 export interface Results {
@@ -20,21 +20,8 @@ export interface CaseResult extends Pick<Case, "id" | "name" | "kind" | "part"> 
 /** How the tree is read: by the lean reader, from empty caches of the guest. */
 export const READER = "lean" satisfies Reader;
 
-export function secondsOf({ runs }: CaseResult): Spread {
-  return spread(runs.flatMap(({ readings }) => readings.map(({ seconds }) => seconds)));
-}
-
 export function filesOf({ runs }: CaseResult): number {
   return runs[0]?.readings[0]?.files ?? 0;
-}
-
-/** By how much the guest's page cache has grown since before the tree was visible, in bytes. */
-export function cacheGrowth({ runs }: CaseResult): number {
-  const grown = runs.map(({ guestEmpty, readings }) => {
-    const { guest } = readings.at(-1)!;
-    return guest.cached + guest.buffers - guestEmpty.cached - guestEmpty.buffers;
-  });
-  return Math.max(...grown);
 }
 
 /**

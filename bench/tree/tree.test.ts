@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Reading } from "../guest/index.ts";
-import { drawReport, markdownReport } from "./report.ts";
+import { markdownReport } from "../kit/index.ts";
+import { reportOf } from "./report.ts";
 import { type CaseResult, checkSame, type Results } from "./results.ts";
 
 const NONE = { total: 0, available: 0, cached: 0, buffers: 0, slab: 0 };
@@ -46,10 +47,10 @@ const RESULTS: Results = {
 };
 
 test("each way is held against EROFS over virtio-pmem, the whole tree and its part apart", () => {
-  const text = markdownReport(RESULTS);
+  const text = markdownReport(reportOf(RESULTS));
   assert.match(text, /\| imagefs \| 30\.0 \| 30000 \| 5\.00× \| 3 \|/);
   assert.match(text, /\| pmem-part \| 1\.0 \| 10000 \| 1\.00×/);
-  assert.match(drawReport(RESULTS), /empty caches/);
+  assert.match(reportOf(RESULTS).svg, /empty caches/);
 });
 
 test("cases that have read something else are told", () => {

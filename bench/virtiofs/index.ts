@@ -1,8 +1,14 @@
 /** A guest works on a folder of the host: volumes by blobd against virtiofsd. See docs/benchmarks.md. */
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { guestEnvironment } from "../../builder/testkit/index.ts";
-import { describeMachine, type QuietOptions, saveReport, type VersionCommand, withWorkFolder } from "../kit/index.ts";
+import {
+  describeMachine,
+  LAB_VERSIONS,
+  publish,
+  type QuietOptions,
+  say,
+  type VersionCommand,
+  withWorkFolder,
+} from "../kit/index.ts";
 import { CASES, type CaseId } from "./case.ts";
 import { measureInodes } from "./inodes.ts";
 import { type Inputs, makeInputs } from "./inputs.ts";
@@ -17,7 +23,7 @@ import {
   rowsOf,
   withGuests,
 } from "./readings.ts";
-import { drawReport, markdownReport, textReport } from "./report.ts";
+import { reportOf } from "./report.ts";
 import { measureRequests } from "./requests.ts";
 import type { CaseResult, Results } from "./results.ts";
 import { ROWS, rowGroups, rowOf } from "./rows.ts";
@@ -37,9 +43,6 @@ export interface VirtiofsBenchOptions {
   readonly workDirectory: string;
   readonly quiet: QuietOptions;
 }
-
-// This file is dist/bench/virtiofs/index.js when it runs.
-const LAB = fileURLToPath(new URL("../../../samples/lab/", import.meta.url));
 
 /** Runs the benchmark and prints its results. Needs root. */
 export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void> {
@@ -64,11 +67,7 @@ export async function benchVirtiofs(options: VirtiofsBenchOptions): Promise<void
       ...(mappings && { mappings }),
       ...(inodes && { inodes }),
     };
-    process.stdout.write(textReport(results));
-    if (options.save) {
-      saveReport("virtiofs", { results, svg: drawReport(results), markdown: markdownReport(results) });
-      say("saved to bench/results and docs/benchmarks.md");
-    }
+    publish("virtiofs", results, reportOf(results), options.save);
   });
 }
 
@@ -117,12 +116,4 @@ function tell(round: number, name: string, { row, seconds, operations, disturbed
   );
 }
 
-const VERSIONS: readonly VersionCommand[] = [
-  ["QEMU", join(LAB, "qemu.sh"), "--version"],
-  ["virtiofsd", join(LAB, "run-in-lab.sh"), "/usr/libexec/virtiofsd", "--version"],
-  ["guest kernel", join(LAB, "kernel.sh")],
-];
-
-function say(message: string): void {
-  process.stderr.write(`bench: ${message}\n`);
-}
+const VERSIONS: readonly VersionCommand[] = [LAB_VERSIONS.qemu, LAB_VERSIONS.virtiofsd, LAB_VERSIONS.kernel];

@@ -1,4 +1,13 @@
-import { type BarChart, drawCharts, markdownSections, type Rows, type Section, textSections } from "../kit/index.ts";
+import {
+  type BarChart,
+  disturbedOf,
+  drawCharts,
+  guestsOf,
+  type Report,
+  type Rows,
+  type Section,
+  whenAndWhere,
+} from "../kit/index.ts";
 import type { RequestCost } from "./requests.ts";
 import { type CaseResult, caseOf, figure, type Results, serverMicroseconds, timesFaster } from "./results.ts";
 import { ROWS, type RowId } from "./rows.ts";
@@ -6,21 +15,16 @@ import { isMet, targetsOf } from "./targets.ts";
 
 const MIB = 1 << 20;
 
-/** The results as text for a terminal. */
-export function textReport(results: Results): string {
-  return textSections(headLine(results), sectionsOf(results));
-}
-
-/** The same as Markdown. */
-export function markdownReport(results: Results): string {
-  return markdownSections(headLine(results), sectionsOf(results));
+/** The results as tables and a picture. */
+export function reportOf(results: Results): Report {
+  return { headLine: headLine(results), sections: sectionsOf(results), svg: drawReport(results) };
 }
 
 /** What the picture shows: these rows say most. */
 const DRAWN: readonly RowId[] = ["stat", "open", "list", "read", "mapread", "maprand", "untar"];
 
 /** The results as a picture (SVG). */
-export function drawReport({ cases, requests = [] }: Results): string {
+function drawReport({ cases, requests = [] }: Results): string {
   const inGuest = ROWS.filter(({ id }) => DRAWN.includes(id)).map(
     ({ id, name, unit }): BarChart => ({
       title: unit === "µs" ? `${name}: µs an operation, shorter is better` : `${name}: MiB/s, longer is better`,
@@ -178,16 +182,9 @@ function targetRows(results: Results): Rows {
   ];
 }
 
-function headLine({ machine, date, rounds, cases, guestMemoryBytes, guestCpus }: Results): string {
-  const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(0);
-  const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
+function headLine(results: Results): string {
+  const { machine, date, rounds, cases } = results;
   const readings = cases.flatMap(({ runs }) => runs.flatMap((run) => run.readings));
-  const accelerators = [...new Set(cases.flatMap(({ runs }) => runs.map(({ accelerator }) => accelerator)))];
-  const guests = [`${guestCpus} processors`, ...accelerators, `${gib(guestMemoryBytes)} GiB`].join(", ");
-  return (
-    `${date.slice(0, 10)}, ${rounds} ${rounds === 1 ? "round" : "rounds"}; ${machine.cores} cores of ${machine.processor} ` +
-    `(${machine.arch}), ${gib(machine.memoryBytes)} GiB, Linux ${machine.kernel}, ${machine.system}; ${versions.join(", ")}. ` +
-    `${cases.length === 0 ? "" : `Guests: ${guests}. `}` +
-    `Of ${readings.length} readings ${readings.filter(({ disturbed }) => disturbed).length} were disturbed by other processes`
-  );
+  const guests = cases.length === 0 ? "" : `${guestsOf(results)}. `;
+  return `${whenAndWhere(date, rounds, machine)}. ${guests}${disturbedOf("readings", readings)}`;
 }

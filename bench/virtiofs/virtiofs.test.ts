@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { markdownReport } from "../kit/index.ts";
 import { CASES, type CaseId } from "./case.ts";
 import type { GuestRun, Reading } from "./readings.ts";
-import { drawReport, markdownReport } from "./report.ts";
+import { reportOf } from "./report.ts";
 import { type CaseResult, figure, type Results, serverMicroseconds } from "./results.ts";
 import { argsOf, ROWS, type RowId, rowGroups, rowOf } from "./rows.ts";
 import { isMet, targetsOf } from "./targets.ts";
@@ -101,7 +102,7 @@ test("a second reading follows its first in the same guest, and each case has a 
 });
 
 test("the report has each row and what was wanted", () => {
-  const text = markdownReport(RESULTS);
+  const text = markdownReport(reportOf(RESULTS));
   assert.match(text, /\| stat, 5,000 files \| µs \| 3000 \| 3500 \(0\.86×\) \| 2000 \(1\.50×\) \|/);
   assert.match(text, /\| read 1 MiB, sequential \| MiB\/s \| 64\.0 \| 62\.4 \(0\.98×\) \| 256 \(4\.00×\) \|/);
   assert.match(text, /\| 50 \| 0\.30 \|/);
@@ -110,5 +111,5 @@ test("the report has each row and what was wanted", () => {
     /read 1 MiB, sequential: times faster than virtiofsd, cache=auto \| ≥ 3\.00 × \| 4\.00 × \| met \|/,
   );
   for (const { name } of ROWS) assert.ok(text.includes(`| ${name} |`), name);
-  assert.equal(drawReport(RESULTS).match(/<rect /g)?.length, 6);
+  assert.equal(reportOf(RESULTS).svg.match(/<rect /g)?.length, 6);
 });
