@@ -19,7 +19,9 @@ export class CompleteHolds {
   /** Gives back what an earlier service, that was killed, still holds. @throws StoreError */
   async removeStale(): Promise<void> {
     await this.#withStore((store) => {
-      for (const { key, owner } of store.listHolds()) if (owner === OWNER) store.removeHold(key);
+      // Clients may be here already, and what they have been given is ours.
+      const used = new Set([...this.#uses.keys()].map(keyOf));
+      for (const { key, owner } of store.listHolds()) if (owner === OWNER && !used.has(key)) store.removeHold(key);
     });
   }
 

@@ -68,28 +68,29 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   });
   let control: LineSocket;
   try {
-    control = await LineSocket.listen(socketPath, () => new Client(service), log);
-    await service.removeStaleHolds();
+    control = await listen(socketPath, service, log);
   } catch (error) {
     await service.close();
     throw error;
   }
   let idle: NodeJS.Timeout | undefined;
   let isEvicting = false;
-  const evict = async () => {
-    if (options.maxBytes === undefined || isEvicting) return;
+  const evict = async (maxBytes: number) => {
+    if (isEvicting) return;
     isEvicting = true;
-    const store = await Store.open(storeRoot);
+    let store: Store | undefined;
     try {
-      await store.evict({ maxBytes: options.maxBytes });
+      store = await Store.open(storeRoot);
+      await store.evict({ maxBytes });
     } catch (error) {
       log((error as Error).message);
     } finally {
-      store.close();
+      store?.close();
       isEvicting = false;
     }
   };
-  const quota = setInterval(() => void evict(), options.evictEveryMs ?? EVICT_MS);
+  const { maxBytes, evictEveryMs = EVICT_MS } = options;
+  const quota = maxBytes === undefined ? undefined : setInterval(() => void evict(maxBytes), evictEveryMs);
   let stopping: Promise<void> | undefined;
   const stop = () => {
     clearInterval(idle);
@@ -108,6 +109,18 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     }, IDLE_LOOK_MS);
   }
   return { socketPath, mountPoint, service, done, stop };
+}
+
+/** Only who listens knows that no other service serves the store, whose holds those would be. */
+async function listen(path: string, service: BlobService, log: (line: string) => void): Promise<LineSocket> {
+  const control = await LineSocket.listen(path, () => new Client(service), log);
+  try {
+    await service.removeStaleHolds();
+  } catch (error) {
+    control.close();
+    throw error;
+  }
+  return control;
 }
 
 const IDLE_LOOK_MS = 1000;
