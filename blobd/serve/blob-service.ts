@@ -193,7 +193,9 @@ export class BlobService {
         chunks: fetcher.counts.chunks - chunks,
         storedBytes: fetcher.counts.storedBytes - storedBytes,
       }),
-      prefetch: (offset, bytes) => void fetcher.prefetchRange(offset, bytes),
+      prefetch: (offset, bytes) => {
+        fetcher.prefetchRange(offset, bytes).catch(() => {}); // It is being closed.
+      },
       release: () => {
         shown.uses--;
       },
@@ -204,19 +206,20 @@ export class BlobService {
   #record(found: Shown | Served, { contentDigest: digest }: ErofsLayer, recordings: readonly Recording[]): Served {
     const isComplete = "release" in found;
     const served = isComplete ? found : this.#use(found);
+    let close = () => served.release();
     try {
-      const { shared, close } = isComplete
+      const { shared, close: closeFile } = isComplete
         ? sharedFile(found.path)
         : { shared: found.fetcher.partial.shared, close: () => {} };
-      const closeAll = () => {
-        close();
+      close = () => {
+        closeFile();
         served.release();
       };
-      const { path, index, release } = this.#recorded.show({ digest, shared, recordings, close: closeAll });
+      const { path, index, release } = this.#recorded.show({ digest, shared, recordings, close });
       if (!isComplete) this.#places.set(index, found);
       return { ...served, path, isComplete: false, release };
     } catch (error) {
-      served.release();
+      close();
       throw error;
     }
   }

@@ -122,7 +122,10 @@ class Keeper {
         clearInterval(look);
         resolve(status);
       };
-      child.once("error", reject);
+      child.once("error", (error) => {
+        clearInterval(look);
+        reject(error);
+      });
       child.once("exit", (code) => end(code ?? 1));
     });
   }

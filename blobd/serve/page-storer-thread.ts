@@ -14,16 +14,26 @@ const pending = new Int32Array(start.pending);
 ownDescriptors();
 closeCopies();
 const descriptors = new ProcessDescriptors();
+let hasTold = false;
 
 parentPort!.on("message", (order: StoreOrder) => {
   try {
     store(order);
+  } catch (error) {
+    // The next one may go well.
+    tell((error as Error).message);
   } finally {
     table.unuse(order.index);
     Atomics.sub(pending, 0, 1);
   }
 });
 parentPort!.postMessage("ready");
+
+/** Said once: what fails for one order mostly fails for all. */
+function tell(message: string): void {
+  if (!hasTold) parentPort!.postMessage(message);
+  hasTold = true;
+}
 
 /** Closes what the process had open: files and sockets would stay open here when it closes them. */
 function closeCopies(): void {
@@ -39,10 +49,14 @@ function closeCopies(): void {
 /** Nothing depends on its success: what is not stored is read. */
 function store({ index, nodeId, offset, bytes, deviceFd }: StoreOrder): void {
   const shared = table.blob(index);
-  const [fd, directFd, device] = [shared.fd, shared.directFd, deviceFd].map((theirs) =>
-    theirs < 0 ? -1 : descriptors.get(theirs),
-  ) as [number, number, number];
+  const opened: number[] = [];
+  const ours = (theirs: number): number => {
+    const fd = theirs < 0 ? -1 : descriptors.get(theirs);
+    if (fd >= 0) opened.push(fd);
+    return fd;
+  };
   try {
+    const [fd, directFd, device] = [ours(shared.fd), ours(shared.directFd), ours(deviceFd)];
     if (fd < 0 || device < 0) return;
     const blob = new SharedBlobReader({ ...shared, fd, directFd });
     const notifier = notifierOf(device);
@@ -52,7 +66,7 @@ function store({ index, nodeId, offset, bytes, deviceFd }: StoreOrder): void {
       if (notifier.store(nodeId, at, length, (address, room) => blob.readAt(address, room, at)) < 0) break;
     }
   } finally {
-    for (const ours of [fd, directFd, device]) if (ours >= 0) closeSync(ours);
+    for (const fd of opened) closeSync(fd);
   }
 }
 

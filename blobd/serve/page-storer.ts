@@ -49,7 +49,8 @@ export class PageStorer {
       trackUnmanagedFds: false,
     });
     await once(worker, "message");
-    worker.on("error", (error) => log(`what is fetched is not put into the page cache: ${error.message}`));
+    const tell = (why: string) => log(`what is fetched is not put into the page cache: ${why}`);
+    worker.on("message", tell).on("error", ({ message }) => tell(message));
     // It is one of the service's, and keeps no process.
     worker.unref();
     return new PageStorer(table, tickets, worker, new Int32Array(pending));
