@@ -118,7 +118,7 @@ export class BlobFileSystem implements FileSystem {
     return replyOpen(request, 0, OpenReplyFlag.KEEP_CACHE | OpenReplyFlag.NOFLUSH);
   }
   release(request: FuseRequest): number {
-    const index = this.#table.indexOf(request.nodeId);
+    const index = this.#table.placeOf(request.nodeId);
     if (index >= 0) this.#table.release(index);
     return 0;
   }

@@ -103,6 +103,8 @@ export class BlobTable {
   }
   /** Nobody has any more what is shown there: who has it open gets errors. */
   giveUp(index: number): void {
+    // The process that has died gives its uses back no more.
+    Atomics.store(this.#words, index * ENTRY_WORDS + USES, 0);
     Atomics.store(this.#words, index * ENTRY_WORDS + STATE, FREE);
   }
 
@@ -164,9 +166,13 @@ export class BlobTable {
   }
   /** The place of a node, or -1 when it is none, or not any more. */
   indexOf(nodeId: number): number {
+    const index = this.placeOf(nodeId);
+    return index >= 0 && this.#load(index, STATE) !== FREE ? index : -1;
+  }
+  /** The same, also of a node that was given up: who has it open still counts there. */
+  placeOf(nodeId: number): number {
     const index = (nodeId - ROOT_ID - 1) % MAX_BLOBS;
-    const isThere = nodeId > ROOT_ID && this.#load(index, STATE) !== FREE && this.nodeId(index) === nodeId;
-    return isThere ? index : -1;
+    return nodeId > ROOT_ID && this.nodeId(index) === nodeId ? index : -1;
   }
 
   /** The place of the name that lies at `at` of `bytes`, or -1. */

@@ -45,8 +45,11 @@ export function createImageShared(config: ImageConfig): ImageShared {
   try {
     if (config.devicePaths.length > MAX_DEVICES)
       throw new FormatError("ERR_UNSUPPORTED", "device table", 0, `found ${config.devicePaths.length} devices`);
-    const devices = config.devicePaths.map((path) => openDeviceFile(path, config.lazyStore));
-    lazy.push(...devices.flatMap((device) => device.lazy ?? []));
+    const devices = config.devicePaths.map((path) => {
+      const device = openDeviceFile(path, config.lazyStore);
+      if (device.lazy !== null) lazy.push(device.lazy);
+      return device;
+    });
     const paths = [config.metaPath, ...devices.map(({ path }) => path)];
     const fds = paths.map((path) => open(path, constants.O_RDONLY));
     const { size } = fstatSync(fds[0]!);
