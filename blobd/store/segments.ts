@@ -117,11 +117,10 @@ export class Segments {
       digests.push(leaves.add(index, index === lastIndex ? bytes.subarray(0, lastBytes) : bytes));
     }
     this.#running++;
-    try {
-      await Promise.all(digests);
-    } finally {
-      this.#running--;
-    }
+    // All of them, when one has failed too: the others still read the buffers.
+    for (const digest of await Promise.allSettled(digests)) if (digest.status === "rejected") this.#fail(digest.reason);
+    this.#running--;
+    this.#wake();
     while (this.busy) await this.completion();
     if (this.#failure) throw this.#failure;
   }
