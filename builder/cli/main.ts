@@ -242,6 +242,7 @@ program
   .description("hold a pushed image as a folder, as -o writes it, whose blobs are fetched as they are read")
   .argument("<image-ref>", "REFERENCE of a pushed image")
   .argument("<folder>", "where image.erofs and blobs are links until the command is interrupted")
+  .addOption(trustReferrersOption())
   .option("--platform <os/arch>", "which image of a multi-platform one")
   .option("--plain-http", "talk HTTP without TLS to the registry (automatic for localhost)")
   .addOption(storeOption())
