@@ -3,6 +3,7 @@ export { type ConvertOptions, type ConvertResult, convertImage } from "./convert
 export { ExportError, exportDirectory, exportSingle } from "./export.ts";
 export { flattenImage, storeFlat } from "./flat.ts";
 export { LayerError } from "./layer-converter.ts";
+export { WAITING_MS } from "./layer-job.ts";
 export { type PlainError, plainError } from "./layer-messages.ts";
 export { LayerTrees, type MergedImage, MergeError, mergeImage, metaTree } from "./merge-image.ts";
 export { type OptimizeResult, optimizeImage } from "./optimize.ts";

@@ -25,8 +25,8 @@ export interface StoredLayer {
   readonly tree?: Tree;
 }
 
-/** A lock that takes longer is held by another conversion of the same layer. */
-const WAITING_MS = 200;
+/** A layer's lock that takes longer is held by another process that makes or fetches the same layer. */
+export const WAITING_MS = 200;
 
 export interface JobObserver {
   /** @param bytes of the layer as stored, read so far. */

@@ -2,7 +2,7 @@ import { type RepositoryAccess, type RetryPolicy, SourceError } from "../../blob
 import { recordKey, type Store } from "../../blobd/store/index.ts";
 import { digestHex, type ErofsLayer } from "../../formats/oci/index.ts";
 import { decompress } from "../decompress/index.ts";
-import { type LayerState, UnitWriter } from "../image/index.ts";
+import { type LayerState, UnitWriter, WAITING_MS } from "../image/index.ts";
 import type { RegistrySpec } from "../names/index.ts";
 import { openLayer } from "../sources/index.ts";
 
@@ -25,18 +25,26 @@ export interface PullLayerOptions {
 export async function pullLayer(store: Store, layer: ErofsLayer, options: PullLayerOptions): Promise<number> {
   const hex = digestHex(layer.contentDigest);
   const { onState } = options;
-  const sizeHere = async () => {
+  const findHere = async () => {
     const size = store.blobSize(hex);
-    return size > 0 && (await store.checkBlob({ digestHex: hex, size, blocks: 0 })) === "good" ? size : undefined;
-  };
-  const here = await sizeHere();
-  if (here !== undefined) {
+    if (size === 0 || (await store.checkBlob({ digestHex: hex, size, blocks: 0 })) !== "good") return undefined;
     onState("cached", layer.descriptor.size);
-    return here;
-  }
+    return size;
+  };
+  const here = await findHere();
+  if (here !== undefined) return here;
   // One fetch of it for all processes of the store. Not the digest itself: by that the store locks the blob it puts in place.
   const key = recordKey({ kind: "pull", blob: hex });
-  return store.withLayerLock(key, async () => (await sizeHere()) ?? fetchLayer(store, layer, options), options.signal);
+  const waiting = setTimeout(() => onState("waiting", 0), WAITING_MS);
+  const fetch = async () => {
+    clearTimeout(waiting);
+    return (await findHere()) ?? fetchLayer(store, layer, options);
+  };
+  try {
+    return await store.withLayerLock(key, fetch, options.signal);
+  } finally {
+    clearTimeout(waiting);
+  }
 }
 
 async function fetchLayer(store: Store, layer: ErofsLayer, options: PullLayerOptions): Promise<number> {

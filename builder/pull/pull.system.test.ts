@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { Store } from "../../blobd/store/index.ts";
+import { recordKey, Store } from "../../blobd/store/index.ts";
 import { EROFS_ANNOTATIONS, EROFS_ARTIFACT, OCI_INDEX, OCI_MANIFEST } from "../../formats/oci/index.ts";
 import {
   buildTar,
@@ -12,6 +13,7 @@ import {
   pushImage,
   type Registry,
   run,
+  startErofsify,
   startRegistry,
   tempDir,
   writeOciLayout,
@@ -67,6 +69,33 @@ test("an image that was pushed converted is fetched as it was made", async () =>
   const again = await convert("puller", "app:1-erofs");
   assert.deepEqual([again.json.cached, again.json.layersFetched], [true, 0]);
   assert.equal((await erofsify(["check", "--store", at("puller"), ref("app:1-erofs")])).status, 0);
+});
+
+test("a layer that another process of the store fetches is waited for, and is here then", async () => {
+  const made = await convert("maker", "app:1", "--from-source");
+  const [{ digestHex }] = made.json.blobs as [{ digestHex: string }];
+  await ok("push", "--json", "--store", at("maker"), ref("app:1"));
+  const maker = await Store.open(at("maker"));
+  const store = await Store.open(at("waiter"));
+  let told = "";
+  const { result } = await store.withLayerLock(recordKey({ kind: "pull", blob: digestHex }), async () => {
+    const waiter = startErofsify(["convert", "--json", "--store", at("waiter"), ref("app:1-erofs")]);
+    const { stderr } = waiter.child;
+    stderr!.on("data", (text: Buffer) => {
+      told += text;
+    });
+    while (!told.includes("waiting for another process") && waiter.child.exitCode === null)
+      await Promise.race([once(stderr!, "data"), waiter.result]);
+    await store.putBytes(maker.readBlob(digestHex));
+    return waiter;
+  });
+  const { status, stdout, stderr } = await result;
+  store.close();
+  maker.close();
+  assert.equal(status, 0, stderr);
+  assert.match(told, /waiting for another process/);
+  const { layers, layersFetched, cached } = JSON.parse(stdout);
+  assert.deepEqual([layers, layersFetched, cached], [3, 2, false]);
 });
 
 test("over TLS and with a password: pushed, attached, found by another store; without the password, told", async () => {
