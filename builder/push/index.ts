@@ -8,4 +8,4 @@ export {
   pushImages,
 } from "./push-image.ts";
 export { DEFAULT_CHUNK_BYTES, DEFAULT_LEVEL, type EncodingOptions, type PushEvent } from "./push-manifest.ts";
-export { findManifest, openSource, sourcePlatforms } from "./source-image.ts";
+export { hasManifest, openSource, sourcePlatforms } from "./source-image.ts";

@@ -68,6 +68,17 @@ export async function findManifest({ place, root }: SourceImage, digest: string)
   );
 }
 
+/** Whether a manifest is in the source. @throws SourceError when that cannot be found out */
+export async function hasManifest(source: SourceImage, digest: string): Promise<boolean> {
+  try {
+    await findManifest(source, digest);
+    return true;
+  } catch (error) {
+    if (error instanceof SourceError && error.code === "ERR_NOT_FOUND") return false;
+    throw error;
+  }
+}
+
 /** The platforms of Linux that a source has. @throws SourceError when it has none */
 export async function sourcePlatforms({ place, root }: SourceImage): Promise<readonly Platform[]> {
   const { reader } = place;

@@ -3,8 +3,7 @@ import { parseImageConfig, platformFit } from "../../../formats/oci/index.ts";
 import { convertImage, type ProgressListener } from "../../image/index.ts";
 import type { SourceSpec } from "../../names/index.ts";
 import { hasVerity, ImageError, type OpenedImage, openImage } from "../../open/index.ts";
-import { findManifest, openSource, type PushForm, sourcePlatforms } from "../../push/index.ts";
-import { SourceError } from "../../sources/index.ts";
+import { hasManifest, openSource, type PushForm, sourcePlatforms } from "../../push/index.ts";
 import { UsageError } from "../exit.ts";
 import { type SourceCommandOptions, sourceOf } from "./source.ts";
 
@@ -89,13 +88,7 @@ async function isOfSource(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (stored === undefined || spec.kind !== "registry") return true;
-  try {
-    await findManifest(await openSource(spec.reference, howOf(options), signal), stored.record.manifestDigest);
-    return true;
-  } catch (error) {
-    if (error instanceof SourceError && error.code === "ERR_NOT_FOUND") return false;
-    throw error;
-  }
+  return hasManifest(await openSource(spec.reference, howOf(options), signal), stored.record.manifestDigest);
 }
 
 function howOf({ plainHttp }: PushImagesOptions): { plainHttp?: boolean } {

@@ -4,7 +4,7 @@ import { hasLibzstd } from "../../../blobd/sys/index.ts";
 import { parsePlatform, parseReference } from "../../../formats/oci/index.ts";
 import { type ConvertResult, convertImage } from "../../image/index.ts";
 import { parseSource } from "../../names/index.ts";
-import { findManifest, openSource, pushImages } from "../../push/index.ts";
+import { hasManifest, openSource, pushImages } from "../../push/index.ts";
 import type { ConversionMessage, ConversionRequest } from "../child-messages.ts";
 import type { PushTarget } from "../queue/index.ts";
 import { digestOfTag } from "../registry/index.ts";
@@ -116,8 +116,7 @@ async function checkTag({ source, sourceTag, form }: ConversionRequest, signal: 
   const now = await digestOfTag(reference, signal);
   if (now === undefined || now === digest) return;
   // An index that an earlier attempt has put in the source's place lists the source.
-  const isOurs = async () =>
-    (await findManifest(await openSource(reference, {}, signal), digest!).catch(() => undefined)) !== undefined;
+  const isOurs = async () => hasManifest(await openSource(reference, {}, signal), digest!);
   if (form !== "index" || !(await isOurs()))
     throw new MovedError(`${registry}/${repository}:${sourceTag} means another image by now, ${now}`);
 }
