@@ -19,7 +19,7 @@ const GZIP_LEVEL = 6;
  */
 export class LayerFile {
   readonly #path: string;
-  readonly #hash = new TarHash();
+  readonly #hash: TarHash;
   readonly #stored = createHash("sha256");
   readonly #compressor: Transform;
   readonly #done: Promise<void>;
@@ -32,6 +32,9 @@ export class LayerFile {
   constructor({ output, compression }: Pick<DiffJob, "output" | "compression">) {
     this.#path = output;
     this.#compressor = compressorOf(compression);
+    const fd = this.#create();
+    // Last: from here on, somebody calls `finish` or `abort`, which free it.
+    this.#hash = new TarHash();
     const count = new Transform({
       transform: (chunk: Buffer, _, done) => {
         this.#stored.update(chunk);
@@ -39,7 +42,7 @@ export class LayerFile {
         done(null, chunk);
       },
     });
-    const file = createWriteStream(output, { fd: openSync(output, "wx", 0o600) });
+    const file = createWriteStream(output, { fd });
     this.#done = pipeline(this.#compressor, count, file);
     this.#done.catch(() => {}); // `drain` and `finish` tell of it.
   }
@@ -80,6 +83,15 @@ export class LayerFile {
     await this.#done.catch(() => {});
     this.#hash.free();
     rmSync(this.#path, { force: true });
+  }
+
+  #create(): number {
+    try {
+      return openSync(this.#path, "wx", 0o600);
+    } catch (error) {
+      this.#compressor.destroy();
+      throw error;
+    }
   }
 
   #nextPiece(): void {

@@ -69,8 +69,13 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
       stored: { ...stored, layers: [] },
     };
     const image = openFiles(name, files);
-    checkTags(image, converted, name);
-    if (lease.blobs.every(({ isComplete }) => isComplete)) await remember(options.storeRoot, files);
+    try {
+      checkTags(image, converted, name);
+      if (lease.blobs.every(({ isComplete }) => isComplete)) await remember(options.storeRoot, files);
+    } catch (error) {
+      image.close();
+      throw error;
+    }
     const { fetched, trace } = lease;
     return { image: { ...image, fetched, ...(options.isRecorded && { trace }) }, lease };
   } catch (error) {

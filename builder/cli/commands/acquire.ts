@@ -70,7 +70,7 @@ async function openLazily(target: string, storeRoot: string, options: AcquireOpt
   try {
     const { openLazy } = await import("../../lazy/index.ts");
     const { isRecorded = false } = options;
-    const { image } = await openLazy(spec, {
+    const { image, lease } = await openLazy(spec, {
       storeRoot,
       signal: interrupt.signal,
       isRecorded,
@@ -79,6 +79,7 @@ async function openLazily(target: string, storeRoot: string, options: AcquireOpt
     });
     if (!options.verity || hasVerity(image)) return image;
     image.close();
+    lease.end();
     throw new ImageError("ERR_BAD_IMAGE", `${target} was pushed without hash trees: erofsify push --verity makes them`);
   } finally {
     interrupt.dispose();
