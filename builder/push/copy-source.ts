@@ -1,19 +1,10 @@
 /** The source of a converted image into another repository, byte for byte, so that an index there may name it. */
-import {
-  downloadBlob,
-  type Expected,
-  RegistryClient,
-  registryOpener,
-  SourceError,
-  UploadLost,
-} from "../../blobd/registry/index.ts";
-import { isForeignLayer, isIndex, isManifest, parseManifest } from "../../formats/oci/index.ts";
+import { downloadBlob, type Expected, registryOpener, SourceError } from "../../blobd/registry/index.ts";
+import { isForeignLayer, isIndex, isManifest } from "../../formats/oci/index.ts";
 import type { ManifestDescriptor } from "./documents.ts";
-import { Pieces } from "./pieces.ts";
 import type { PushTarget } from "./target.ts";
+import { uploadInPieces } from "./upload.ts";
 
-const PIECE_BYTES = 8 << 20;
-const MAX_UPLOADS = 3;
 const MAX_DEPTH = 3;
 
 /**
@@ -28,7 +19,6 @@ export async function copyManifest(
 ): Promise<void> {
   if (depth > MAX_DEPTH)
     throw new SourceError("ERR_BAD_MANIFEST", `${from.name}: more than ${MAX_DEPTH} indexes inside each other`);
-  const bytes = await from.reader.listedBytes(descriptor);
   const { mediaType } = descriptor;
   // Attestations and the like are manifests as well; of anything else nobody knows what it needs.
   if (!isManifest(mediaType) && !isIndex(mediaType))
@@ -36,7 +26,7 @@ export async function copyManifest(
       "ERR_UNSUPPORTED",
       `${from.name}: ${descriptor.digest} is a ${mediaType}, expected a manifest`,
     );
-  const document = parseManifest(bytes, mediaType);
+  const { document, bytes } = await from.reader.listed(descriptor);
   if (document.kind === "index") for (const entry of document.manifests) await copyManifest(from, to, entry, depth + 1);
   else
     for (const blob of [document.config, ...document.layers])
@@ -49,23 +39,11 @@ async function copyBlob(from: PushTarget, to: PushTarget, blob: Expected): Promi
   if (await writer.hasBlob(blob.digest)) return;
   if (from.registry === to.registry && (await writer.mountBlob(blob.digest, from.repository))) return;
   const what = `${from.name}: blob ${blob.digest}`;
+  const request = { digest: blob.digest, size: blob.size, what, signal };
   const { client, options } = from.reader;
-  const { env, retry } = options;
-  for (let attempt = 1; ; attempt++) {
-    const upload = await writer.startUpload(what);
-    const pieces = new Pieces(PIECE_BYTES, (piece) => upload.write(piece));
-    try {
-      const reading = new RegistryClient(client.endpoint, client.repository, { env, stallMs: retry.stallMs, signal });
-      const request = { digest: blob.digest, size: blob.size, what, signal };
-      for await (const chunk of downloadBlob([registryOpener(reading, request)], request, retry))
-        await pieces.write(chunk);
-      await pieces.end();
-      await upload.finish(blob.digest);
-      return;
-    } catch (error) {
-      await pieces.settle();
-      if (!signal.aborted) await upload.cancel();
-      if (!(error instanceof UploadLost) || attempt === MAX_UPLOADS) throw error;
-    }
-  }
+  await uploadInPieces(to, what, async (write) => {
+    for await (const chunk of downloadBlob([registryOpener(client, request)], request, options.retry))
+      await write(chunk);
+    return { digest: blob.digest };
+  });
 }

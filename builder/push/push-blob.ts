@@ -1,17 +1,12 @@
-import { UploadLost } from "../../blobd/registry/index.ts";
 import { type EncodingRecord, recordKey, type Store, type StoredFile } from "../../blobd/store/index.ts";
 import { libzstdVersion } from "../../blobd/sys/index.ts";
 import type { Digest } from "../../formats/oci/index.ts";
 import { type EncodedBlob, type EncodeOptions, encodeBlob } from "./encode-blob.ts";
-import { Pieces } from "./pieces.ts";
 import type { PushTarget } from "./target.ts";
+import { uploadBlob, uploadInPieces } from "./upload.ts";
 
 /** Raise it when the same blob is encoded into other bytes than before. */
 const ENCODING_VERSION = 1;
-/** An upload's request, in bytes: what is sent again at most when one breaks off. */
-const PIECE_BYTES = 8 << 20;
-/** How often a blob is sent from its start. */
-const MAX_UPLOADS = 3;
 
 /** `sending`: bytes of content so far; `exists`, `mounted`: nothing had to be sent. */
 export type PushState = "sending" | "sent" | "exists" | "mounted";
@@ -47,7 +42,9 @@ export async function pushBlob(
       return { digest, size, indexStart, indexDigest };
     }
   }
-  const encoded = await upload(store.blobPath(file.digestHex), encode, target, (bytes) => onProgress("sending", bytes));
+  const encoded = await uploadInPieces(target, `blob ${file.digestHex}`, (write) =>
+    encodeBlob(store.blobPath(file.digestHex), encode, write, target.signal, (bytes) => onProgress("sending", bytes)),
+  );
   remember(store, key, { blobHex: file.digestHex, repositories: known?.repositories ?? [], ...encoded }, target.name);
   onProgress("sent", file.size);
   return encoded;
@@ -75,39 +72,11 @@ function remember(store: Store, key: string, record: EncodingRecord, name: strin
   store.putEncoding(key, { ...record, repositories: [...others, name].slice(-MAX_REPOSITORIES) });
 }
 
-async function upload(
-  path: string,
-  encode: EncodeOptions,
-  { writer, signal }: PushTarget,
-  onProgress: (bytes: number) => void,
-): Promise<EncodedBlob> {
-  for (let attempt = 1; ; attempt++) {
-    const upload = await writer.startUpload(`blob ${path.slice(path.lastIndexOf("/") + 1)}`);
-    const pieces = new Pieces(PIECE_BYTES, (piece) => upload.write(piece));
-    try {
-      const encoded = await encodeBlob(path, encode, (piece) => pieces.write(piece), signal, onProgress);
-      await pieces.end();
-      await upload.finish(encoded.digest);
-      return encoded;
-    } catch (error) {
-      await pieces.settle();
-      if (!signal.aborted) await upload.cancel();
-      if (!(error instanceof UploadLost) || attempt === MAX_UPLOADS) throw error;
-    }
-  }
-}
-
-/** Small bytes (a config) or a file as it is. @throws SourceError */
-export async function pushBytes(bytes: Uint8Array, digest: Digest, { writer }: PushTarget): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    if (await writer.hasBlob(digest)) return;
-    const upload = await writer.startUpload(`blob ${digest}`);
-    try {
-      await upload.write(bytes);
-      await upload.finish(digest);
-      return;
-    } catch (error) {
-      if (!(error instanceof UploadLost) || attempt === MAX_UPLOADS) throw error;
-    }
-  }
+/** Small bytes, such as a config, as a blob. @throws SourceError */
+export async function pushBytes(bytes: Uint8Array, digest: Digest, target: PushTarget): Promise<void> {
+  if (await target.writer.hasBlob(digest)) return;
+  await uploadBlob(target, `blob ${digest}`, async (upload) => {
+    await upload.write(bytes);
+    return { digest };
+  });
 }

@@ -1,16 +1,12 @@
 import { closeSync, openSync, read } from "node:fs";
 import { promisify } from "node:util";
-import { UploadLost } from "../../blobd/registry/index.ts";
 import type { Store, StoredFile } from "../../blobd/store/index.ts";
 import { allocAligned, sha256Of } from "../../blobd/sys/index.ts";
 import { ChunkIndexWriter } from "../../formats/chunk-index/index.ts";
 import type { Digest } from "../../formats/oci/index.ts";
-import { Pieces } from "./pieces.ts";
 import type { PushListener } from "./push-blob.ts";
 import type { PushTarget } from "./target.ts";
-
-const PIECE_BYTES = 8 << 20;
-const MAX_UPLOADS = 3;
+import { uploadInPieces } from "./upload.ts";
 
 const readOnPool = promisify(read);
 
@@ -23,31 +19,27 @@ export async function pushPlainBlob(
   store: Store,
   file: StoredFile,
   chunkBytes: number,
-  { writer, signal }: PushTarget,
+  target: PushTarget,
   onProgress: PushListener,
 ): Promise<Uint8Array> {
   const digest: Digest = `sha256:${file.digestHex}`;
-  const exists = await writer.hasBlob(digest);
-  for (let attempt = 1; ; attempt++) {
-    const upload = exists ? undefined : await writer.startUpload(`blob ${file.digestHex}`);
-    const pieces = new Pieces(PIECE_BYTES, async (piece) => upload?.write(piece));
-    const write = async (piece: Uint8Array, done: number) => {
-      signal.throwIfAborted();
-      if (upload !== undefined) await pieces.write(piece);
+  const read = (write?: (piece: Uint8Array) => Promise<void>) =>
+    readChunks(store.blobPath(file.digestHex), file.size, chunkBytes, async (piece, done) => {
+      target.signal.throwIfAborted();
+      await write?.(piece);
       onProgress("sending", done);
-    };
-    try {
-      const index = await readChunks(store.blobPath(file.digestHex), file.size, chunkBytes, write);
-      await pieces.end();
-      await upload?.finish(digest);
-      onProgress(exists ? "exists" : "sent", file.size);
-      return index;
-    } catch (error) {
-      await pieces.settle();
-      if (!signal.aborted) await upload?.cancel();
-      if (!(error instanceof UploadLost) || attempt === MAX_UPLOADS) throw error;
-    }
+    });
+  if (await target.writer.hasBlob(digest)) {
+    const index = await read();
+    onProgress("exists", file.size);
+    return index;
   }
+  const { index } = await uploadInPieces(target, `blob ${file.digestHex}`, async (write) => ({
+    digest,
+    index: await read(write),
+  }));
+  onProgress("sent", file.size);
+  return index;
 }
 
 async function readChunks(

@@ -26,7 +26,6 @@ export interface PushTarget {
   readonly repository: string;
   /** `host/name`: by it the store remembers what is there. */
   readonly name: string;
-  readonly options: RegistryOptions;
   readonly signal: AbortSignal;
 }
 
@@ -46,7 +45,6 @@ export async function openTarget(
     registry,
     repository,
     name,
-    options,
     signal,
   };
 }
