@@ -28,7 +28,8 @@ export interface AuthFile {
   readonly credsStore: string | undefined;
 }
 
-const MAX_AUTH_FILE_BYTES = 4 << 20;
+/** Longest file that is read, in bytes. */
+export const MAX_AUTH_FILE_BYTES = 4 << 20;
 const MAX_HELPERS = 4096;
 /** Docker Hub's key in Docker's file and for its helpers. */
 const DOCKER_HUB_KEY = "https://index.docker.io/v1/";

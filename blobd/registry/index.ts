@@ -2,9 +2,9 @@
  * Registries over HTTP: logging in, mirrors, retries, blobs down and up. The converter pulls and pushes by it, the daemon
  * fetches chunks.
  */
-
 export { ioError, SourceError, type SourceErrorCode } from "../../formats/oci/index.ts";
 export { RegistryClient, type RepositoryRequest } from "./client.ts";
+export { MAX_AUTH_FILE_BYTES } from "./credentials.ts";
 export { type BlobRequest, downloadBlob, registryOpener, urlOpener } from "./download.ts";
 export type { Authorization, Endpoint } from "./endpoint.ts";
 export { type ConvertedImage, type ConvertedRequest, findConverted, type RepositoryAccess } from "./find-converted.ts";

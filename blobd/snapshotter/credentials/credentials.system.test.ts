@@ -72,12 +72,23 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
 }
 
 test("pull secrets are used, renewed, and gone when they go; what is none of them is left out", async () => {
-  items = [secret({ "registry.lan": auth("first") }), { data: { ".dockerconfigjson": "bm8ganNvbg==" } }, {}];
+  const spelt = { username: "user", password: "spelt", email: 5 };
+  const none = {
+    "number.lan": { auth: 5 },
+    "list.lan": [],
+    "text.lan": "x",
+    "null.lan": null,
+    "other.lan": { email: "x" },
+  };
+  items = [secret({ "registry.lan": auth("first"), "spelt.lan": spelt, ...none })];
+  items.push({ data: { ".dockerconfigjson": "bm8ganNvbg==" } }, {});
   const stop = new AbortController();
   const warnings: unknown[] = [];
   const file = new CredentialFile(path);
   const watching = watchSecrets(kubeconfig("let me in"), file, (_, error) => warnings.push(error), stop.signal, 30);
   await until(async () => (await passwordOf("registry.lan", "app")) === "first");
+  assert.equal(await passwordOf("spelt.lan", "app"), "spelt");
+  assert.deepEqual(Object.keys(JSON.parse(readFileSync(path, "utf8")).auths), ["registry.lan", "spelt.lan"]);
   assert.equal(statSync(path).mode & 0o777, 0o600);
   items = [secret({ "registry.lan": auth("second") })];
   await until(async () => (await passwordOf("registry.lan", "app")) === "second");
