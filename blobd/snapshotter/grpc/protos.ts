@@ -23,11 +23,20 @@ const SERVICES = {
   cri: "runtime.v1.ImageService",
 } as const;
 
+type Services = Readonly<Record<keyof typeof SERVICES, Service>>;
+
+let loaded: Services | undefined;
+
 /**
- * Loads containerd's API. In messages names are camel-cased, 64-bit integers are numbers (sizes and offsets stay below
- * 2^53), enums are their names, and every field is there with its default.
+ * containerd's API, read at the first call. In messages names are camel-cased, 64-bit integers are numbers (sizes and
+ * offsets stay below 2^53), enums are their names, and every field is there with its default.
  */
-export function loadServices(): Readonly<Record<keyof typeof SERVICES, Service>> {
+export function loadServices(): Services {
+  loaded ??= load();
+  return loaded;
+}
+
+function load(): Services {
   const options = { longs: Number, enums: String, defaults: true, includeDirs: [FOLDER] };
   const root = loadPackageDefinition(loadSync(FILES, options));
   const service = (name: string): Service => {
