@@ -24,8 +24,8 @@ const sample = (version: ContainerdVersion) =>
   fileURLToPath(new URL(`../../../samples/containerd/config-${version}.toml`, import.meta.url));
 
 /**
- * The sample configuration with other paths, and with what a containerd for tests needs besides: a folder of its own, no
- * CRI, garbage collected at once, and containerd's own erofs snapshotter to compare with.
+ * The sample configuration with other paths, and with what a containerd for tests needs besides: a folder of its own, CRI
+ * only with a sandbox image, garbage collected at once, and (containerd 2) its own erofs snapshotter to compare with.
  */
 export function containerdConfig({ version, directory, address, root, sandboxImage }: ContainerdConfig): string {
   const platform = `linux/${process.arch === "x64" ? "amd64" : process.arch}`;

@@ -31,8 +31,8 @@ export interface LabOptions {
 }
 
 /**
- * The lab's containerd 2.1 with our snapshotter beside its own, in a mount namespace of their own and with a state of
- * their own. Either may be killed and started again. Needs root.
+ * A containerd of the lab, 2.1 or Debian's 1.7, with our snapshotter beside its own, in a mount namespace of their own and
+ * with a state of their own. Either may be killed and started again. Needs root.
  */
 export class ContainerdLab {
   readonly directory: string;
