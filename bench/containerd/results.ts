@@ -1,5 +1,4 @@
-import type { Machine, Spread } from "../kit/index.ts";
-import { spread } from "../kit/index.ts";
+import { type Machine, type Spread, spread } from "../kit/index.ts";
 import type { Case, Sample } from "./cases.ts";
 
 /** What a run of the benchmark found. bench/results/containerd.json holds one. */

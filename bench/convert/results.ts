@@ -1,5 +1,4 @@
-import type { Disturbance, Machine, Spread } from "../kit/index.ts";
-import { spread } from "../kit/index.ts";
+import { type Disturbance, type Machine, type Spread, spread } from "../kit/index.ts";
 import type { Case, Group } from "./case.ts";
 import type { Comparison } from "./equality.ts";
 import type { Measurements, Sample } from "./rounds.ts";

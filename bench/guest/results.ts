@@ -1,5 +1,4 @@
-import type { Machine } from "../kit/index.ts";
-import { type Spread, spread } from "../kit/index.ts";
+import { type Machine, type Spread, spread } from "../kit/index.ts";
 import type { Case } from "./case.ts";
 import type { GuestRun, Reader, Reading } from "./readings.ts";
 import type { Start } from "./starts.ts";

@@ -1,5 +1,4 @@
-import type { Machine } from "../kit/index.ts";
-import { type Spread, spread } from "../kit/index.ts";
+import { type Machine, type Spread, spread } from "../kit/index.ts";
 import type { HostResults } from "./host.ts";
 import type { LinkOptions } from "./link.ts";
 import type { Start } from "./starts.ts";

@@ -1,6 +1,5 @@
 /** One blob as a stream that survives what happens to long downloads. */
-import type { Digest } from "../../formats/oci/index.ts";
-import { SourceError } from "../../formats/oci/index.ts";
+import { type Digest, SourceError } from "../../formats/oci/index.ts";
 import type { RegistryClient } from "./client.ts";
 import { type Answer, discard, header, networkError, send } from "./http.ts";
 import type { Connection } from "./login.ts";

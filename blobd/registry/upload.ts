@@ -1,6 +1,5 @@
 /** Blobs and manifests up to a repository. OCI distribution spec, "Push". */
-import type { Digest } from "../../formats/oci/index.ts";
-import { SourceError } from "../../formats/oci/index.ts";
+import { type Digest, SourceError } from "../../formats/oci/index.ts";
 import type { RegistryClient, RepositoryRequest } from "./client.ts";
 import { type Answer, header } from "./http.ts";
 import { Attempts, type RetryPolicy, retrying } from "./retry.ts";

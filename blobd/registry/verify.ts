@@ -1,6 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Digest } from "../../formats/oci/index.ts";
-import { SourceError } from "../../formats/oci/index.ts";
+import { type Digest, SourceError } from "../../formats/oci/index.ts";
 
 /** Content as a descriptor promises it. */
 export interface Expected {

@@ -1,6 +1,5 @@
 /** What a container changed, as the entries of an OCI layer. */
-import type { EntrySink, TarEntry } from "../../formats/tar/index.ts";
-import { NO_XATTRS } from "../../formats/tar/index.ts";
+import { type EntrySink, NO_XATTRS, type TarEntry } from "../../formats/tar/index.ts";
 import { XATTR_METACOPY, XATTR_OPAQUE, XATTR_REDIRECT, type Xattr } from "../../formats/tree/index.ts";
 import { type WalkOptions, walkDirectory } from "../sources/index.ts";
 

@@ -14,8 +14,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Random } from "../../../formats/bytes/testing.ts";
 import { Opcode } from "../../../formats/fuse/index.ts";
-import type { DaxWindow } from "../index.ts";
-import { NO_REPLY, OPERATIONS, RANGE_BYTES } from "../index.ts";
+import { type DaxWindow, NO_REPLY, OPERATIONS, RANGE_BYTES } from "../index.ts";
 import { hostileMessage, TestClient } from "../testing/index.ts";
 import { closePassthroughShared, createPassthroughShared, openPassthrough, type PassthroughConfig } from "./index.ts";
 

@@ -1,7 +1,6 @@
 /** The service's own API. */
 import type { FastifyInstance } from "fastify";
-import type { ServerContext } from "../http/index.ts";
-import { absent, askFor, conflict, illegal } from "../http/index.ts";
+import { absent, askFor, conflict, illegal, type ServerContext } from "../http/index.ts";
 import { ask, cancel, find, follow, list, MAX_LISTED, retry, STATUSES, type Status } from "../queue/index.ts";
 import { errors, ID_PARAMETERS, JOB } from "./schemas.ts";
 import { jobView } from "./views.ts";

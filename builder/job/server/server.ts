@@ -3,8 +3,7 @@
 import swagger from "@fastify/swagger";
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyRequest, LogController } from "fastify";
 import type { Logger } from "pino";
-import type { ServerContext } from "../http/index.ts";
-import { ApiError, Authorization, codeOfStatus } from "../http/index.ts";
+import { ApiError, Authorization, codeOfStatus, type ServerContext } from "../http/index.ts";
 import type { JobMetrics } from "../metrics/index.ts";
 import { pageRoutes } from "../page/index.ts";
 import type { QueueContext } from "../queue/index.ts";

@@ -9,8 +9,7 @@ import {
   parseDistributionNotification,
   parseHarborNotification,
 } from "../events/index.ts";
-import type { ServerContext } from "../http/index.ts";
-import { ApiError, asksOf, illegal } from "../http/index.ts";
+import { ApiError, asksOf, illegal, type ServerContext } from "../http/index.ts";
 import { ask, type Conversion, follow, isFinal, list, MAX_LISTED, type Origin } from "../queue/index.ts";
 import { ACCELERATION_TASK, errors } from "./schemas.ts";
 import { accelerationTask } from "./views.ts";
