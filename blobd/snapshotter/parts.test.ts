@@ -124,11 +124,14 @@ test("the table is the same when it is opened again, and ids are not given twice
   first.write([{ put: { ...top, parent: "" } }, { put: { ...top, id: 7, name: "é".repeat(900), parent: top.name } }]);
   first.write([{ remove: top.name }]);
   first.rememberTar("sha256:x", { diffId: "sha256:y", tarBytes: 3 });
+  first.rememberServed(["a", "b", "c"]);
+  first.forgetServed(["a", "c"]);
   const all = [...first.all()];
   await first.close();
   const second = new SnapshotTable(folder);
   assert.deepEqual([...second.all()], all);
   assert.deepEqual(second.tarOf("sha256:x"), { diffId: "sha256:y", tarBytes: 3 });
+  assert.deepEqual(second.servedBlobs(), ["b"]);
   assert.ok(second.nextId() > 7);
   assert.ok(second.hasChildren(top.name) && !second.hasChildren("é".repeat(900)));
   await second.close();

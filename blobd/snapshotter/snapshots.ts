@@ -155,7 +155,7 @@ export class Snapshots {
       remote,
       chain,
     };
-    for (const { digestHex } of chain?.blobs ?? []) table.rememberServed(digestHex);
+    table.rememberServed((chain?.blobs ?? []).map(({ digestHex }) => digestHex));
     if (chain !== null) await holds.holdSnapshot(snapshot);
     this.#parent(parent); // It may have gone meanwhile.
     table.write([{ put: snapshot }]);

@@ -74,7 +74,7 @@ export class StoreCare {
       const inUse = new Set<string>();
       for (const { key, contentHex } of store.partials.list())
         if (served.has(contentHex) && !(await store.partials.remove(key))) inUse.add(contentHex);
-      for (const digestHex of served) if (!inUse.has(digestHex)) table.forgetServed(digestHex);
+      table.forgetServed([...served].filter((digestHex) => !inUse.has(digestHex)));
       return inUse.size === 0;
     } finally {
       store.close();

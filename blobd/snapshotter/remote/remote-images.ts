@@ -107,7 +107,7 @@ export class RemoteImages {
     const request = Leases.requestFor({ repository, endpoints, blobs, prefetch });
     const { chain, paths } = await this.#parts.leases.get(request);
     // What is fetched of them goes again, also when the pull breaks off before a snapshot has them.
-    for (const { digestHex } of chain.blobs) this.#parts.table.rememberServed(digestHex);
+    this.#parts.table.rememberServed(chain.blobs.map(({ digestHex }) => digestHex));
     try {
       checkTags(deviceTags(paths.get(chain.meta.digestHex)!), chain);
     } catch (error) {

@@ -93,12 +93,19 @@ export class SnapshotTable {
     return [...this.#served.getKeys()];
   }
 
-  rememberServed(digestHex: string): void {
-    this.#served.putSync(digestHex, true);
+  /** All in one write to the disk, as with `forgetServed`: an image has many blobs. */
+  rememberServed(digestsHex: readonly string[]): void {
+    if (digestsHex.length === 0) return;
+    this.#root.transactionSync(() => {
+      for (const digestHex of digestsHex) this.#served.putSync(digestHex, true);
+    });
   }
 
-  forgetServed(digestHex: string): void {
-    this.#served.removeSync(digestHex);
+  forgetServed(digestsHex: readonly string[]): void {
+    if (digestsHex.length === 0) return;
+    this.#root.transactionSync(() => {
+      for (const digestHex of digestsHex) this.#served.removeSync(digestHex);
+    });
   }
 
   async close(): Promise<void> {
