@@ -4,7 +4,10 @@ import type { SnapshotTable } from "./state/index.ts";
 
 /** How long until a prune that found the store in use is tried again, in ms. */
 const RETRY_MS = 15_000;
-/** The same for a blob that is still served: it takes a moment until `blobd serve` sees that nobody has it open. */
+/**
+ * The same for a blob that is still served: it takes a moment until `blobd serve` sees that nobody has it open. Somebody else
+ * may have it open for hours, so each further try comes later, up to RETRY_MS.
+ */
 const SERVED_RETRY_MS = 1500;
 
 export interface StoreCareParts {
@@ -20,6 +23,7 @@ export class StoreCare {
   readonly #parts: StoreCareParts;
   #running: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
+  #servedRetryMs = SERVED_RETRY_MS;
   #closed = false;
 
   constructor(parts: StoreCareParts) {
@@ -28,6 +32,12 @@ export class StoreCare {
 
   /** Removes what nothing holds; when others use it, later. Calls that come meanwhile wait for the same. */
   prune(): Promise<void> {
+    // Something may have been removed just now.
+    this.#servedRetryMs = SERVED_RETRY_MS;
+    return this.#runOnce();
+  }
+
+  #runOnce(): Promise<void> {
     this.#running ??= this.#prune().finally(() => {
       this.#running = null;
     });
@@ -44,7 +54,11 @@ export class StoreCare {
     if (this.#retry !== null) clearTimeout(this.#retry);
     this.#retry = null;
     try {
-      if (!(await this.#removeServed())) this.#again(SERVED_RETRY_MS);
+      if (await this.#removeServed()) this.#servedRetryMs = SERVED_RETRY_MS;
+      else {
+        this.#again(this.#servedRetryMs);
+        this.#servedRetryMs = Math.min(2 * this.#servedRetryMs, RETRY_MS);
+      }
       await this.#pruneStore();
     } catch (error) {
       if (!(error instanceof ConversionError) || error.code !== "ERR_STORE_BUSY")
@@ -84,6 +98,6 @@ export class StoreCare {
   #again(delayMs: number): void {
     if (this.#closed) return;
     if (this.#retry !== null) clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => void this.prune(), delayMs).unref();
+    this.#retry = setTimeout(() => void this.#runOnce(), delayMs).unref();
   }
 }
