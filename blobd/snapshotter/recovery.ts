@@ -57,13 +57,15 @@ export async function restoreHolds({ table, folders, holds, onWarning }: Recover
 
 /**
  * Mounts again what lies below containers that may be started again. It takes a while when there are many, and whoever
- * wants one before its turn gets it at once.
+ * wants one before its turn gets it at once. Ends with `signal`: what is missing then, the next start mounts.
  */
 export async function restoreMounts(
   { table, mounts, onWarning }: RecoveryParts,
   skip: (snapshot: Snapshot) => boolean,
-) {
+  signal: AbortSignal,
+): Promise<void> {
   for (const snapshot of [...table.all()]) {
+    if (signal.aborted) return;
     const needed = snapshot.kind !== "committed" && !skip(snapshot);
     const parent = needed ? table.get(snapshot.parent) : undefined;
     if (parent === undefined) continue;

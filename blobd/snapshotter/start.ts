@@ -188,17 +188,18 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     void watchSecrets(options.kubeconfig, credentialFile, onWarning, closing.signal);
   await listen(server, options.address);
   const http = options.metrics === undefined ? null : await metrics.serve(options.metrics);
-  void restoreMounts(recovery, (snapshot) => snapshots.isExtraction(snapshot));
+  void restoreMounts(recovery, (snapshot) => snapshots.isExtraction(snapshot), closing.signal);
   log.info({ address: options.address, root, store: storeRoot, snapshots: table.size }, "snapshotter serves");
   return {
     async stop() {
       http?.close();
       closing.abort();
-      closeProxy();
       lookAhead.close();
       ahead.close();
       leases.close();
       await shutdown(server);
+      // Calls in work have gone on to containerd by it.
+      closeProxy();
       content.close();
       care.close();
       await pool.close();
