@@ -1,5 +1,4 @@
 import { statSync } from "node:fs";
-import { join } from "node:path";
 import { layerCompression } from "../../formats/oci/index.ts";
 import { ConversionError, type LayerResult } from "../conversion/index.ts";
 import type { LayerRecord, StoredFile } from "../store/index.ts";
@@ -13,6 +12,7 @@ import { LAYER_MOUNT } from "./mount-plan.ts";
 import type { Snapshots } from "./snapshots.ts";
 import type { Snapshot, SnapshotTable, Usage } from "./state/index.ts";
 import type { StoreHolds } from "./store-holds.ts";
+import { pathIn } from "./stored-path.ts";
 
 /** Unit of st_blocks, in bytes: stat(2). */
 const STAT_BLOCK_BYTES = 512;
@@ -96,10 +96,9 @@ export class Applier {
 
   #usageOf({ meta, blob, stats }: LayerRecord): Usage {
     const files = blob === undefined ? [meta] : [meta, blob];
-    const bytes = ({ digestHex }: StoredFile) => {
-      const path = join(this.#parts.storeRoot, "blobs/sha256", digestHex);
-      return (statSync(path, { throwIfNoEntry: false })?.blocks ?? 0) * STAT_BLOCK_BYTES;
-    };
+    const path = pathIn(this.#parts.storeRoot, null);
+    const bytes = (file: StoredFile) =>
+      (statSync(path(file), { throwIfNoEntry: false })?.blocks ?? 0) * STAT_BLOCK_BYTES;
     return { sizeBytes: files.reduce((sum, file) => sum + bytes(file), 0), inodes: stats.inodes ?? 0 };
   }
 }

@@ -1,14 +1,14 @@
 import { mkdirSync, rmdirSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
-import type { StoredFile } from "../store/index.ts";
+import { dirname } from "node:path";
 import { mountErofs, SysError, unmount } from "../sys/index.ts";
-import { composeChain, servedBelow } from "./chain.ts";
+import { composeChain, servedRequest } from "./chain.ts";
 import type { Chains } from "./chains.ts";
 import type { Folders } from "./folders.ts";
 import { ServiceError } from "./grpc/index.ts";
 import type { Leases, ServedImage } from "./remote/index.ts";
 import type { Snapshot, SnapshotTable } from "./state/index.ts";
 import type { StoreHolds } from "./store-holds.ts";
+import { pathIn } from "./stored-path.ts";
 
 /** What mounting needs of the rest. */
 export interface ChainMountParts {
@@ -75,7 +75,7 @@ export class ChainMounts {
     const target = folders.chain(base.id);
     const pending = this.#pending.get(base.id);
     if (pending !== undefined) return pending;
-    const request = servedBelow(table, base)?.remote?.request ?? null;
+    const request = servedRequest(table, base);
     if (isMounted(target) && (request === null || leases.isHeld(request))) return Promise.resolve(target);
     const mounting = this.#mount(base, target, request).finally(() => this.#pending.delete(base.id));
     this.#pending.set(base.id, mounting);
@@ -95,8 +95,7 @@ export class ChainMounts {
       await this.#parts.holds.release([this.#parts.holds.snapshotKey(base.id)]);
       throw new ServiceError("not found", `snapshot ${base.name} was removed while it was mounted`);
     }
-    const path = ({ digestHex }: StoredFile) =>
-      served?.paths.get(digestHex) ?? join(this.#parts.storeRoot, "blobs/sha256", digestHex);
+    const path = pathIn(this.#parts.storeRoot, served);
     if (statSync(target, { throwIfNoEntry: false }) === undefined) mkdirSync(target, { mode: 0o700 });
     const backing = mountErofs({ metaPath: path(meta), devicePaths: blobs.map(path), target });
     this.#noteServer(base, served);

@@ -37,6 +37,11 @@ export function composeChain(table: SnapshotTable, top: Snapshot): Chain {
   return { directories: chain.slice(0, directories), base: chain[directories] ?? null };
 }
 
+/** What `blobd serve` is asked for the image that is served from `top` down; null when none is. */
+export function servedRequest(table: SnapshotTable, top: Snapshot): string | null {
+  return servedBelow(table, top)?.remote?.request ?? null;
+}
+
 /** The nearest snapshot from `top` down whose image is served on demand: it covers all that is below. */
 export function servedBelow(table: SnapshotTable, top: Snapshot): Snapshot | undefined {
   return chainFrom(table, top).find(({ remote }) => remote !== null && remote.request !== null);

@@ -1,7 +1,5 @@
-import { join } from "node:path";
 import type { ConverterPool, MergedChain } from "../conversion/index.ts";
-import type { StoredFile } from "../store/index.ts";
-import { servedBelow } from "./chain.ts";
+import { servedRequest } from "./chain.ts";
 import type { ChainMounts } from "./chain-mounts.ts";
 import type { Chains } from "./chains.ts";
 import type { Folders } from "./folders.ts";
@@ -10,6 +8,7 @@ import { activeMount, viewMount } from "./mount-plan.ts";
 import type { Leases } from "./remote/index.ts";
 import type { Snapshot, SnapshotTable } from "./state/index.ts";
 import type { StoreHolds } from "./store-holds.ts";
+import { pathIn } from "./stored-path.ts";
 import { blockMounts, deviceMounts, type VmForm, vmFormOf } from "./vm-mounts.ts";
 
 export interface VmImagesParts {
@@ -56,10 +55,10 @@ export class VmImages {
   /** Everything from `top` down as one image, whether it is mounted or not. */
   async #files(top: Snapshot): Promise<{ metaPath: string; devicePaths: string[] }> {
     const { table, leases, chains, storeRoot } = this.#parts;
-    const request = servedBelow(table, top)?.remote?.request ?? null;
+    const request = servedRequest(table, top);
     const served = request === null ? null : await leases.get(request);
     const { meta, blobs } = await chains.merged(top, served);
-    const path = ({ digestHex }: StoredFile) => served?.paths.get(digestHex) ?? blobPath(storeRoot, digestHex);
+    const path = pathIn(storeRoot, served);
     return { metaPath: path(meta), devicePaths: blobs.map(path) };
   }
 
@@ -72,19 +71,15 @@ export class VmImages {
     const flat = await pool.run({ kind: "flat", store: storeRoot, chain, known, hold });
     const now = table.byId(top.id);
     if (now !== undefined && now.flat?.digestHex !== flat.digestHex) table.write([{ put: { ...now, flat } }]);
-    return blobPath(storeRoot, flat.digestHex);
+    return pathIn(storeRoot, null)(flat);
   }
 
   /** The image with all its blobs in the store: what is served on demand is fetched. */
   async #whole(top: Snapshot): Promise<MergedChain> {
     const { table, leases, chains } = this.#parts;
-    const request = servedBelow(table, top)?.remote?.request ?? null;
+    const request = servedRequest(table, top);
     if (request === null) return chains.merged(top, null);
     await leases.fetchAll(request);
     return chains.merged(top, await leases.get(request));
   }
-}
-
-function blobPath(storeRoot: string, digestHex: string): string {
-  return join(storeRoot, "blobs/sha256", digestHex);
 }

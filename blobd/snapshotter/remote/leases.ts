@@ -59,8 +59,7 @@ export class Leases {
 
   /** Has all blobs of an image fetched. @throws SourceError */
   async fetchAll(request: string): Promise<void> {
-    const asked = parseControlRequest(Buffer.from(request));
-    if (typeof asked === "string") throw new TypeError(`not a request for blobs: ${asked}`);
+    const asked = blobsOf(request);
     const blobs = asked.blobs.map(({ layer }) => ({ layer, isWhole: true }));
     const lease = await leaseBlobs(this.#storeRoot, { ...asked, blobs }, { signal: this.#closing.signal });
     lease.end(); // The snapshot's own hold names them.
@@ -95,8 +94,7 @@ export class Leases {
   }
 
   async #take(request: string): Promise<Held> {
-    const asked = parseControlRequest(Buffer.from(request));
-    if (typeof asked === "string") throw new TypeError(`not a request for blobs: ${asked}`);
+    const asked = blobsOf(request);
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LEASE_MS)]);
     const onLost = () => {
       this.#held.delete(request);
@@ -110,6 +108,13 @@ export class Leases {
       throw error;
     }
   }
+}
+
+/** @throws TypeError for a request that asks for something else */
+function blobsOf(request: string): ServeRequest {
+  const asked = parseControlRequest(Buffer.from(request));
+  if (typeof asked === "string") throw new TypeError(`not a request for blobs: ${asked}`);
+  return asked;
 }
 
 function imageOf({ blobs }: ServeRequest, lease: Lease): ServedImage {
