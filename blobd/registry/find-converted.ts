@@ -12,7 +12,6 @@ import {
   type ErofsImageLayers,
   erofsImageLayers,
   formatPlatform,
-  formatReference,
   type ImageConfig,
   isDigest,
   isErofsManifest,
@@ -26,13 +25,11 @@ import {
   selectEntry,
   selectErofsEntry,
 } from "../../formats/oci/index.ts";
-import { RegistryClient } from "./client.ts";
-import type { Authorization, Endpoint } from "./endpoint.ts";
-import { connectionOf, type RegistryOptions } from "./options.ts";
+import { firstEndpoint, type RepositoryAccess } from "./first-endpoint.ts";
+import type { RegistryOptions } from "./options.ts";
 import { parsed } from "./parsed.ts";
 import { listReferrers } from "./referrers.ts";
-import { type FetchedManifest, RepositoryReader } from "./repository-reader.ts";
-import { endpointsOf, readSettings } from "./settings.ts";
+import type { FetchedManifest, RepositoryReader } from "./repository-reader.ts";
 
 /** Indexes inside each other. */
 const MAX_DEPTH = 3;
@@ -65,15 +62,6 @@ export interface ConvertedImage {
   readonly access: RepositoryAccess;
 }
 
-/** How the repository of an image was reached. Plain data. */
-export interface RepositoryAccess {
-  readonly repository: string;
-  /** The one that answered first, then the others. */
-  readonly endpoints: readonly Endpoint[];
-  /** The first one's authorization. */
-  readonly authorization?: Authorization;
-}
-
 /**
  * Finds the converted form of an image; undefined when it has none that can be used. The first that has the image decides, mirrors
  * before the registry: hosts behind a mirror may reach nothing else.
@@ -83,29 +71,10 @@ export async function findConverted(
   request: ConvertedRequest,
   options: RegistryOptions,
 ): Promise<ConvertedImage | undefined> {
-  const { registry, repository } = request.reference;
-  const endpoints = endpointsOf(registry, request.plainHttp, await readSettings(options.env));
-  const name = formatReference(request.reference);
-  let failure: unknown;
-  for (const endpoint of endpoints) {
-    const client = new RegistryClient(endpoint, repository, connectionOf(options));
-    try {
-      const found = await findThere(new RepositoryReader(client, name, options), request);
-      if (found === undefined) return undefined;
-      const { authorization } = client;
-      const access = {
-        repository,
-        endpoints: [endpoint, ...endpoints.filter((other) => other !== endpoint)],
-        ...(authorization && { authorization }),
-      };
-      return { ...found, access };
-    } catch (error) {
-      // Whatever is wrong with a mirror, the registry itself may still be right.
-      if (!(error instanceof SourceError)) throw error;
-      failure = error;
-    }
-  }
-  throw failure;
+  const { result, access } = await firstEndpoint(request.reference, request.plainHttp, options, (reader) =>
+    findThere(reader, request),
+  );
+  return result && { ...result, access };
 }
 
 type Found = Omit<ConvertedImage, "access">;

@@ -3,16 +3,13 @@ import {
   type BlobRequest,
   connectionOf,
   downloadBlob,
-  endpointsOf,
+  firstEndpoint,
   RegistryClient,
   type RegistryOptions,
-  RepositoryReader,
-  readSettings,
+  type RepositoryReader,
   registryOpener,
-  SourceError,
   urlOpener,
 } from "../../blobd/registry/index.ts";
-import { formatReference } from "../../formats/oci/index.ts";
 import type { RegistrySpec } from "../names/index.ts";
 import { type DocumentStore, type ImageDocuments, readDocuments } from "./documents.ts";
 import type { RegistryAccess } from "./image.ts";
@@ -25,30 +22,13 @@ export interface PushedImage {
 
 /** @throws SourceError when none of the registry's endpoints has the image: the error of the registry itself */
 export async function resolveRegistry(spec: RegistrySpec, options: RegistryOptions): Promise<PushedImage> {
-  const { registry, repository } = spec.reference;
-  const endpoints = endpointsOf(registry, spec.plainHttp, await readSettings(options.env));
-  for (const endpoint of endpoints) {
-    const client = new RegistryClient(endpoint, repository, connectionOf(options));
-    try {
-      const documents = await readDocuments(documentStore(client, spec, options), spec.platform);
-      const { authorization } = client;
-      const access: RegistryAccess = {
-        kind: "registry",
-        repository,
-        endpoints: [endpoint, ...endpoints.filter((e) => e !== endpoint)],
-        ...(authorization && { authorization }),
-      };
-      return { documents, access };
-    } catch (error) {
-      // Whatever is wrong with a mirror, the registry itself may still be right.
-      if (!(error instanceof SourceError) || endpoint === endpoints.at(-1)) throw error;
-    }
-  }
-  throw new Error("a registry has at least one endpoint");
+  const { result, access } = await firstEndpoint(spec.reference, spec.plainHttp, options, (reader) =>
+    readDocuments(documentStore(reader, spec), spec.platform),
+  );
+  return { documents: result, access: { kind: "registry", ...access } };
 }
 
-function documentStore(client: RegistryClient, spec: RegistrySpec, options: RegistryOptions): DocumentStore {
-  const reader = new RepositoryReader(client, formatReference(spec.reference), options);
+function documentStore(reader: RepositoryReader, spec: RegistrySpec): DocumentStore {
   return {
     name: reader.name,
     root: () => reader.manifest(spec.reference),
