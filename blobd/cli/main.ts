@@ -41,6 +41,8 @@ const logOption = () =>
 const storeOption = () =>
   new Option("--store <dir>", "store of converted images (default: as for erofsify)").env("EROFSIFY_STORE");
 
+const jsonOption = () => new Option("--json", "print the result as JSON on stdout");
+
 const collect = (value: string, before: readonly string[]) => [...before, value];
 
 addPassthroughOptions(
@@ -170,7 +172,7 @@ const pmemFiles = (command: Command) =>
     .option("--file <file>", "instead: a file, such as a blob; repeatable", collect, [])
     .addOption(storeOption())
     .option("--blob-folder <dir>", "where an image's blobs are looked for by their digests; repeatable", collect, [])
-    .option("--json", "print the result as JSON on stdout");
+    .addOption(jsonOption());
 
 pmemFiles(
   program
@@ -246,8 +248,6 @@ containerd is told of it by two proxy plugins; docs/containerd.md and samples/co
 Stopping and starting it, also by force, leaves running containers alone.`,
   )
   .action(async (options) => (await import("./commands/snapshotter.ts")).run(options));
-
-const jsonOption = () => new Option("--json", "print the result as JSON on stdout");
 
 program
   .command("serve")

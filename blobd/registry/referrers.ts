@@ -15,7 +15,7 @@ import {
 } from "../../formats/oci/index.ts";
 import { type Answer, discard, header, readBody } from "./http.ts";
 import { parsed } from "./parsed.ts";
-import type { RepositoryReader } from "./repository-reader.ts";
+import type { FetchedManifest, RepositoryReader } from "./repository-reader.ts";
 import { retrying } from "./retry.ts";
 import type { RepositoryWriter } from "./upload.ts";
 
@@ -91,7 +91,10 @@ function fetchPage(
 }
 
 async function listByTag(reader: RepositoryReader, subject: Digest): Promise<readonly Descriptor[]> {
-  const found = await reader.optionalTag(referrersTag(subject));
+  return entriesOf(await reader.optionalTag(referrersTag(subject)));
+}
+
+function entriesOf(found: FetchedManifest | undefined): readonly Descriptor[] {
   return found?.document.kind === "index" ? found.document.manifests : [];
 }
 
@@ -117,14 +120,13 @@ export async function attachByTag(
   attachment: Attachment,
 ): Promise<void> {
   const tag = referrersTag(subject);
-  const isThere = async () => {
+  const look = async () => {
     const found = await reader.optionalTag(tag);
-    const manifests = found?.document.kind === "index" ? found.document.manifests : [];
-    return { found, listed: manifests.some(({ digest }) => digest === attachment.digest) };
+    return { found, isListed: entriesOf(found).some(({ digest }) => digest === attachment.digest) };
   };
   for (let attempt = 0; attempt < MAX_ATTACHMENTS; attempt++) {
-    const { found, listed } = await isThere();
-    if (listed) return;
+    const { found, isListed } = await look();
+    if (isListed) return;
     if (found !== undefined && found.document.kind !== "index")
       throw new SourceError(
         "ERR_UNSUPPORTED",
@@ -135,7 +137,7 @@ export async function attachByTag(
     const list = { schemaVersion: 2, mediaType: OCI_INDEX, ...before, manifests };
     await writer.putManifest(tag, OCI_INDEX, Buffer.from(JSON.stringify(list)));
   }
-  if ((await isThere()).listed) return;
+  if ((await look()).isListed) return;
   throw new SourceError(
     "ERR_NETWORK",
     `${reader.name}: the tag ${tag} was overwritten ${MAX_ATTACHMENTS} times in a row by somebody else; try again`,

@@ -11,17 +11,17 @@ const VALIDITY_MS = 1200;
 const SHARED_BYTES = 4 << 20;
 const FILES = 30;
 const LINES = 40;
-/** Locks of one guest hold for the other. */
-const LOCKS: Partial<Record<KindName, readonly string[]>> = { virtiofsd: [] };
+/** By these, locks of one guest hold for the other. */
 const BLOBD_LOCKS = ["--flock", "--posix-locks"];
 
 /** Two guests with a server each have the same folder: what one does, the other and the host see. */
 export async function twoGuests(setting: Setting, kind: KindName, note: (text: string) => void): Promise<void> {
-  const options = { folderName: "shared", serverOptions: LOCKS[kind] ?? BLOBD_LOCKS };
+  const hasLocks = kind !== "virtiofsd";
+  const options = { folderName: "shared", serverOptions: hasLocks ? BLOBD_LOCKS : [] };
   const guests = await bootBoth(setting, kind, options);
   const [one, other] = guests;
   try {
-    const parts = { filesOfOneAnother, dataOfOneAnother, ...(LOCKS[kind] === undefined && { locks }), appends, atOnce };
+    const parts = { filesOfOneAnother, dataOfOneAnother, ...(hasLocks && { locks }), appends, atOnce };
     for (const [name, part] of Object.entries(parts)) {
       const startMs = performance.now();
       await part(one, other, isMapped(kind));

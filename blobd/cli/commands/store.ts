@@ -4,7 +4,6 @@ import { parseBytes } from "../numbers.ts";
 export interface StoreCommandOptions {
   readonly store?: string;
   readonly json?: boolean;
-  readonly maxSize?: string;
 }
 
 /** A blob of the store, complete or not. */
@@ -57,8 +56,8 @@ export async function verify(options: StoreCommandOptions): Promise<void> {
 }
 
 /** `blobd store prune`: makes the store small enough. */
-export async function prune(options: StoreCommandOptions): Promise<void> {
-  const maxBytes = parseBytes("--max-size", options.maxSize ?? "");
+export async function prune(options: StoreCommandOptions & { readonly maxSize: string }): Promise<void> {
+  const maxBytes = parseBytes("--max-size", options.maxSize);
   await withStore(options, async (store) => {
     const result = await store.evict({ maxBytes });
     if (options.json) print(result);
