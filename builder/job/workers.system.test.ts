@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Postgres, type Registry, run, startPostgres, startRegistry, tempDir } from "../testkit/index.ts";
+import { openDatabase } from "./database/index.ts";
 import {
   AUTHORIZATION,
   authorizationFile,
@@ -91,6 +92,21 @@ test("a hundred pushes at once, two workers, one killed: every image is converte
   const told = [first, second].flatMap((worker) => converted(worker.log()));
   assert.equal(new Set(told).size, told.length, "no conversion was told twice");
   assert.equal(told.length, IMAGES);
+});
+
+test("a connection that the server ends between two statements of a transaction fails it, and nothing else", async () => {
+  const warnings: string[] = [];
+  const database = await openDatabase(postgres.url, (message) => warnings.push(message));
+  const transaction = database.transaction(async (sql) => {
+    const [session] = await sql.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
+    await run("psql", ["--no-psqlrc", "--command", `SELECT pg_terminate_backend(${session!.pid})`, postgres.url]);
+    await until("the end of the connection is told", async () => warnings.length > 0);
+    await sql.query("SELECT 1");
+  });
+  await assert.rejects(transaction);
+  assert.match(warnings[0]!, /^PostgreSQL: /);
+  assert.deepEqual(await database.query("SELECT 1 AS one"), [{ one: 1 }], "the pool makes a new connection");
+  await database.close();
 });
 
 test("the database goes away and comes back: webhooks are refused meanwhile, so that the registry keeps them", async () => {

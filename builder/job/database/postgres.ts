@@ -42,6 +42,7 @@ class Served implements Database {
   readonly #config: pg.ClientConfig;
   readonly #onWarning: (message: string) => void;
   readonly #listeners = new Set<pg.Client>();
+  readonly #onLost = (error: Error) => this.#onWarning(`PostgreSQL: ${error.message}`);
   #closed = false;
 
   constructor(pool: pg.Pool, config: pg.ClientConfig, description: string, onWarning: (message: string) => void) {
@@ -56,7 +57,7 @@ class Served implements Database {
   }
 
   async transaction<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
-    const client = await this.#pool.connect();
+    const client = await this.#checkOut();
     let broken = false;
     try {
       await client.query("BEGIN");
@@ -69,12 +70,12 @@ class Served implements Database {
       });
       throw error;
     } finally {
-      client.release(broken);
+      this.#giveBack(client, broken);
     }
   }
 
   async script(text: string): Promise<void> {
-    const client = await this.#pool.connect();
+    const client = await this.#checkOut();
     let failed = false;
     try {
       await client.query(text);
@@ -83,8 +84,21 @@ class Served implements Database {
       throw error;
     } finally {
       // A script that failed in a transaction it began would leave the next user of the connection in it.
-      client.release(failed);
+      this.#giveBack(client, failed);
     }
+  }
+
+  /**
+   * A connection of the pool's. The pool hears the errors of idle ones only: one that the server ends between two
+   * statements of ours says so in an event that would end the process if nobody listened; the next statement fails anyway.
+   */
+  async #checkOut(): Promise<pg.PoolClient> {
+    const client = await this.#pool.connect();
+    return client.on("error", this.#onLost);
+  }
+
+  #giveBack(client: pg.PoolClient, broken: boolean): void {
+    client.off("error", this.#onLost).release(broken);
   }
 
   async listen(channel: string, onNotify: () => void): Promise<void> {
