@@ -1,6 +1,7 @@
 import { chmodSync, rmSync } from "node:fs";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { formatControlError, MAX_CONTROL_BYTES } from "../../formats/control/index.ts";
+import { tryConnect } from "./connect.ts";
 import { linesOf } from "./lines.ts";
 
 /** What a server does for one client. */
@@ -26,7 +27,9 @@ export class LineSocket {
    * @throws Error when another server answers there
    */
   static async listen(path: string, attend: () => Attendant, log: (line: string) => void): Promise<LineSocket> {
-    if (await isAnswered(path)) throw new Error(`${path}: another blobd serves there`);
+    const other = await tryConnect(path);
+    other?.destroy();
+    if (other !== undefined) throw new Error(`${path}: another blobd serves there`);
     rmSync(path, { force: true });
     const socket = new LineSocket(attend, log);
     // Between two lines nobody else may connect: the folder is the owner's.
@@ -78,15 +81,4 @@ export class LineSocket {
       return formatControlError(typeof code === "string" ? code : "", message);
     }
   }
-}
-
-function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
 }

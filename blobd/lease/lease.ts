@@ -1,12 +1,10 @@
 import { spawn } from "node:child_process";
-import { connect, type Socket } from "node:net";
-import { join } from "node:path";
+import type { Socket } from "node:net";
 import { fileURLToPath } from "node:url";
 import {
   type FetchedCounts,
-  formatCountsRequest,
   formatServeRequest,
-  formatTraceRequest,
+  formatShortRequest,
   MAX_CONTROL_BYTES,
   parseCounts,
   parseServed,
@@ -15,6 +13,7 @@ import {
   type ServeRequest,
 } from "../../formats/control/index.ts";
 import { type PrefetchList, SourceError } from "../../formats/oci/index.ts";
+import { controlSocketPath, tryConnect } from "../control/index.ts";
 
 /** This file is dist/blobd/lease/lease.js when it runs. */
 const BLOBD = fileURLToPath(new URL("../cli/main.js", import.meta.url));
@@ -50,7 +49,7 @@ export async function leaseBlobs(
   request: ServeRequest,
   { signal, onLost }: LeaseOptions,
 ): Promise<Lease> {
-  const socketPath = join(storeRoot, "blobd.sock");
+  const socketPath = controlSocketPath(storeRoot);
   const socket = (await tryConnect(socketPath)) ?? (await startAndConnect(storeRoot, socketPath));
   const abort = () => socket.destroy();
   signal.addEventListener("abort", abort, { once: true });
@@ -67,8 +66,8 @@ export async function leaseBlobs(
     });
     return {
       blobs: answer,
-      fetched: () => ask(socket, formatCountsRequest(), parseCounts).catch(() => undefined),
-      trace: () => ask(socket, formatTraceRequest(), parseTrace),
+      fetched: () => ask(socket, formatShortRequest("counts"), parseCounts).catch(() => undefined),
+      trace: () => ask(socket, formatShortRequest("trace"), parseTrace),
       held: (until) => hold(socket, until),
       end: () => {
         isHeld = false;
@@ -114,14 +113,6 @@ function codeOf(code: string): SourceError["code"] {
     "ERR_UNSUPPORTED",
   ];
   return known.find((one) => one === code) ?? "ERR_IO";
-}
-
-function tryConnect(path: string): Promise<Socket | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once("connect", () => resolve(socket));
-    socket.once("error", () => resolve(undefined));
-  });
 }
 
 /** It lives on without us: other guests use it. */

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeChunkIndex } from "../../formats/chunk-index/index.ts";
-import { formatRecordRequest, formatTraceRequest, parseTrace } from "../../formats/control/index.ts";
+import { formatShortRequest, parseTrace } from "../../formats/control/index.ts";
 import type { PrefetchRange } from "../../formats/oci/index.ts";
 import { makeTestBlob } from "../fetch/testing.ts";
 import { type Started, startTestService } from "./testing.ts";
@@ -30,7 +30,7 @@ async function readAt(path: string, offsets: readonly number[]): Promise<void> {
 }
 
 async function traceOf(client: { say(line: string): Promise<Buffer> }) {
-  const { blobs, ranges } = parseTrace(await client.say(formatTraceRequest()));
+  const { blobs, ranges } = parseTrace(await client.say(formatShortRequest("trace")));
   return { blobs, ranges };
 }
 
@@ -66,7 +66,7 @@ test("a complete blob is recorded through the mount, and given by its path again
   assert.deepEqual(first.served, [{ path, isComplete: true }]);
   started.server.stop();
   const recorder = started.connect();
-  assert.equal((await recorder.say(formatRecordRequest())).toString(), '{"recording":true}\n');
+  assert.equal((await recorder.say(formatShortRequest("record"))).toString(), '{"recording":true}\n');
   const clients = [await started.ask(), await started.ask()];
   for (const { served } of clients) {
     assert.equal(served[0]!.isComplete, false);

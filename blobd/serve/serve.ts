@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { LineSocket } from "../control/index.ts";
+import { controlSocketPath, LineSocket } from "../control/index.ts";
 import { DEFAULT_FETCH, type FetchOptions } from "../fetch/index.ts";
 import { DEFAULT_RETRY, type Environment, pullCredentials } from "../registry/index.ts";
 import { Store } from "../store/index.ts";
@@ -54,7 +54,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   // Makes the store when there is none.
   (await Store.open(storeRoot)).close();
   const mountPoint = options.mountPoint ?? defaultMountPoint(storeRoot);
-  const socketPath = options.socketPath ?? join(storeRoot, "blobd.sock");
+  const socketPath = options.socketPath ?? controlSocketPath(storeRoot);
   if (options.mountPoint === undefined && options.keeping === undefined) makeMountPoint(mountPoint);
   const service = await BlobService.start({
     storeRoot,

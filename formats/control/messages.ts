@@ -95,9 +95,6 @@ export interface FetchedCounts {
   readonly storedBytes: number;
 }
 
-export function formatCountsRequest(): string {
-  return `${JSON.stringify({ version: CONTROL_VERSION, counts: true })}\n`;
-}
 export function formatCounts(counts: FetchedCounts): string {
   return `${JSON.stringify({ counts })}\n`;
 }
@@ -110,14 +107,8 @@ export function parseCounts(line: Uint8Array): FetchedCounts {
   };
 }
 
-export function formatRecordRequest(): string {
-  return `${JSON.stringify({ version: CONTROL_VERSION, record: true })}\n`;
-}
 export function formatRecording(): string {
   return `${JSON.stringify({ recording: true })}\n`;
-}
-export function formatTraceRequest(): string {
-  return `${JSON.stringify({ version: CONTROL_VERSION, trace: true })}\n`;
 }
 export function formatTrace(list: PrefetchList): string {
   return `{"trace":${formatPrefetchList(list)}}\n`;
@@ -130,6 +121,10 @@ export function parseTrace(line: Uint8Array): PrefetchList {
 /** A request without anything that it says more. */
 export type ShortRequest = (typeof SHORT_REQUESTS)[number];
 const SHORT_REQUESTS = ["counts", "record", "trace"] as const;
+
+export function formatShortRequest(request: ShortRequest): string {
+  return `${JSON.stringify({ version: CONTROL_VERSION, [request]: true })}\n`;
+}
 
 /** @throws DocumentError */
 export function parseControlRequest(line: Uint8Array): ServeRequest | ShortRequest {
@@ -193,16 +188,31 @@ function digestField(json: JsonObject, key: string): Digest {
 export function formatServed(blobs: readonly ServedBlob[]): string {
   return `${JSON.stringify({ blobs })}\n`;
 }
+
+/** Why a request was not done. */
+export interface ControlError {
+  readonly code: string;
+  readonly error: string;
+}
+
 export function formatControlError(code: string, error: string): string {
   return `${JSON.stringify({ code, error })}\n`;
 }
+/** The error that an answer tells; undefined when it tells none. @throws DocumentError */
+export function controlErrorOf(answer: JsonObject): ControlError | undefined {
+  if (!answer.has("error")) return undefined;
+  return { code: answer.optionalString("code") ?? "", error: answer.string("error") };
+}
+/** The same of an answer that says nothing else. @throws DocumentError */
+export function parseControlError(line: Uint8Array): ControlError | undefined {
+  return controlErrorOf(JsonObject.parse(line, "answer", MAX_CONTROL_BYTES));
+}
 
 /** @throws DocumentError */
-export function parseServed(
-  line: Uint8Array,
-): readonly ServedBlob[] | { readonly code: string; readonly error: string } {
+export function parseServed(line: Uint8Array): readonly ServedBlob[] | ControlError {
   const message = JsonObject.parse(line, "answer", MAX_CONTROL_BYTES);
-  if (message.has("error")) return { code: message.optionalString("code") ?? "", error: message.string("error") };
+  const error = controlErrorOf(message);
+  if (error !== undefined) return error;
   return message.objects("blobs", MAX_BLOBS).map((blob) => ({
     path: blob.string("path"),
     isComplete: blob.optionalBoolean("isComplete") ?? false,

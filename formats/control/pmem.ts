@@ -5,7 +5,7 @@
  *     ← {"placed":[{"path":"/…/blob","offset":2097152,"bytes":4096,"isMapped":true}, …]}        or {"error":"…","code":"ERR_…"}
  */
 import { JsonObject } from "../oci/index.ts";
-import { CONTROL_VERSION, MAX_CONTROL_BYTES } from "./messages.ts";
+import { CONTROL_VERSION, type ControlError, controlErrorOf, MAX_CONTROL_BYTES } from "./messages.ts";
 
 /** Files of one request: as many as a window takes. */
 const MAX_FILES = 1024;
@@ -50,11 +50,10 @@ export function formatPlaced(placed: readonly PlacedFile[]): string {
   return `${JSON.stringify({ placed })}\n`;
 }
 /** @throws DocumentError */
-export function parsePlaced(
-  line: Uint8Array,
-): readonly PlacedFile[] | { readonly code: string; readonly error: string } {
+export function parsePlaced(line: Uint8Array): readonly PlacedFile[] | ControlError {
   const message = JsonObject.parse(line, "answer", MAX_CONTROL_BYTES);
-  if (message.has("error")) return { code: message.optionalString("code") ?? "", error: message.string("error") };
+  const error = controlErrorOf(message);
+  if (error !== undefined) return error;
   return message.objects("placed", MAX_FILES).map((file) => ({
     path: file.string("path"),
     offset: file.integer("offset", Number.MAX_SAFE_INTEGER),

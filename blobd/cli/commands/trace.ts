@@ -1,14 +1,13 @@
 import { writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { join } from "node:path";
 import {
-  formatRecordRequest,
-  formatTraceRequest,
+  formatShortRequest,
   MAX_CONTROL_BYTES,
   parseTrace,
+  type ShortRequest,
 } from "../../../formats/control/index.ts";
 import { formatPrefetchList } from "../../../formats/oci/index.ts";
-import { linesOf } from "../../control/index.ts";
+import { controlSocketPath, linesOf } from "../../control/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { parseSeconds } from "../numbers.ts";
 
@@ -21,21 +20,21 @@ export interface TraceCommandOptions {
 
 /** `blobd trace`: has the store's `blobd serve` record what is read first, until a signal or for a time. */
 export async function run(options: TraceCommandOptions): Promise<void> {
-  const path = options.socket ?? join(options.store ?? defaultStoreRoot(), "blobd.sock");
+  const path = options.socket ?? controlSocketPath(options.store ?? defaultStoreRoot());
   const forMs = options.seconds === undefined ? undefined : parseSeconds("--seconds", options.seconds);
   const socket = await connectTo(path);
   const answers = linesOf(socket, MAX_CONTROL_BYTES);
-  const ask = async (request: string): Promise<Buffer> => {
-    socket.write(request);
+  const ask = async (request: ShortRequest): Promise<Buffer> => {
+    socket.write(formatShortRequest(request));
     const { value, done } = await answers.next();
     if (done) throw gone(path);
     return value;
   };
   const stopped = untilStopped(socket, path, forMs);
-  await ask(formatRecordRequest());
+  await ask("record");
   process.stderr.write("blobd: recording what is read first of the blobs that clients are given from now on\n");
   await stopped;
-  const list = parseTrace(await ask(formatTraceRequest()));
+  const list = parseTrace(await ask("trace"));
   socket.destroy();
   const text = `${formatPrefetchList(list)}\n`;
   if (options.output === undefined) process.stdout.write(text);
