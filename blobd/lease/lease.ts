@@ -54,6 +54,8 @@ export async function leaseBlobs(
   const abort = () => socket.destroy();
   signal.addEventListener("abort", abort, { once: true });
   try {
+    // It may have been given while we connected.
+    signal.throwIfAborted();
     socket.write(formatServeRequest(request));
     const answer = parseServed(await readLine(socket));
     if ("error" in answer) throw new SourceError(codeOf(answer.code), answer.error);
@@ -128,10 +130,15 @@ async function startAndConnect(storeRoot: string, socketPath: string): Promise<S
     },
   );
   let said = "";
-  child.stderr.on("data", (piece: Buffer) => {
+  let hasEnded = false;
+  child.once("error", ({ message }) => {
+    said = message;
+    hasEnded = true;
+  });
+  // There is none when the process has no descriptors left for it.
+  child.stderr?.on("data", (piece: Buffer) => {
     said = (said + piece.toString()).slice(-2000);
   });
-  let hasEnded = false;
   child.once("close", () => {
     hasEnded = true;
   });
@@ -139,17 +146,15 @@ async function startAndConnect(storeRoot: string, socketPath: string): Promise<S
     const socket = await tryConnect(socketPath);
     if (socket !== undefined) {
       child.unref();
-      child.stderr.destroy();
+      child.stderr?.destroy();
       return socket;
     }
     // Another one may have been faster: then that one answers.
-    if (hasEnded && said !== "" && !said.includes("another blobd serves")) break;
+    if (hasEnded && !said.includes("another blobd serves")) break;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
-  throw new SourceError(
-    "ERR_IO",
-    `blobd serve could not be started for ${storeRoot}: ${said.trim() || "it was not there in time"}`,
-  );
+  const silent = hasEnded ? "it has ended without a word" : "it was not there in time";
+  throw new SourceError("ERR_IO", `blobd serve could not be started for ${storeRoot}: ${said.trim() || silent}`);
 }
 
 function readLine(socket: Socket): Promise<Buffer> {
