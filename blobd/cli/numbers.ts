@@ -25,12 +25,16 @@ export function parseCount(option: string, text: string, from: number, to: numbe
   return value;
 }
 
+/** Longest time of a timer: setTimeout takes more for 1 ms. */
+export const MAX_TIMER_MS = 2 ** 31 - 1;
+
 /**
  * Seconds, as a whole number of milliseconds: `1`, `0.5`.
- * @throws UsageError
+ * @throws UsageError when it is none, or more than `maxMs`
  */
-export function parseSeconds(option: string, text: string): number {
+export function parseSeconds(option: string, text: string, maxMs: number = Number.MAX_SAFE_INTEGER): number {
   const ms = /^\d+(\.\d+)?$/.test(text) ? Math.round(Number(text) * 1000) : Number.NaN;
   if (!Number.isSafeInteger(ms)) throw new UsageError(`${option} ${text}: expected seconds such as 1 or 0.5`);
+  if (ms > maxMs) throw new UsageError(`${option} ${text}: expected at most ${Math.floor(maxMs / 1000)} seconds`);
   return ms;
 }

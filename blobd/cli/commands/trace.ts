@@ -3,13 +3,14 @@ import { connect, type Socket } from "node:net";
 import {
   formatShortRequest,
   MAX_CONTROL_BYTES,
+  parseControlError,
   parseTrace,
   type ShortRequest,
 } from "../../../formats/control/index.ts";
 import { formatPrefetchList } from "../../../formats/oci/index.ts";
 import { controlSocketPath, linesOf } from "../../control/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
-import { parseSeconds } from "../numbers.ts";
+import { MAX_TIMER_MS, parseSeconds } from "../numbers.ts";
 
 export interface TraceCommandOptions {
   readonly store?: string;
@@ -21,16 +22,19 @@ export interface TraceCommandOptions {
 /** `blobd trace`: has the store's `blobd serve` record what is read first, until a signal or for a time. */
 export async function run(options: TraceCommandOptions): Promise<void> {
   const path = options.socket ?? controlSocketPath(options.store ?? defaultStoreRoot());
-  const forMs = options.seconds === undefined ? undefined : parseSeconds("--seconds", options.seconds);
+  const forMs = options.seconds === undefined ? undefined : parseSeconds("--seconds", options.seconds, MAX_TIMER_MS);
   const socket = await connectTo(path);
   const answers = linesOf(socket, MAX_CONTROL_BYTES);
   const ask = async (request: ShortRequest): Promise<Buffer> => {
     socket.write(formatShortRequest(request));
     const { value, done } = await answers.next();
     if (done) throw gone(path);
+    const failed = parseControlError(value);
+    if (failed !== undefined) throw Object.assign(new Error(`${path}: ${failed.error}`), { code: failed.code });
     return value;
   };
   const stopped = untilStopped(socket, path, forMs);
+  stopped.catch(() => {}); // Who asks meanwhile is told of the end, too.
   await ask("record");
   process.stderr.write("blobd: recording what is read first of the blobs that clients are given from now on\n");
   await stopped;
