@@ -30,8 +30,16 @@ export class HiddenMount {
     const target = mkdtempSync(join(tmpdir(), "blobd-hidden-"));
     try {
       const mount = await FuseMount.start({ target, source: "blobd", threads: 1, log, fileSystem });
-      const folderFd = openSync(target, "r");
-      unmount(target, { lazy: true });
+      let folderFd = -1;
+      try {
+        folderFd = openSync(target, "r");
+        unmount(target, { lazy: true });
+      } catch (error) {
+        // Nobody would have it to close it.
+        if (folderFd >= 0) closeSync(folderFd);
+        await mount.abort();
+        throw error;
+      }
       return new HiddenMount(folderFd, mount);
     } finally {
       rmdirSync(target);
