@@ -33,11 +33,16 @@ export function componentsOf(path: string): string[] {
 }
 
 /**
- * Refuses what holds for a whole FUSE connection, and so cannot be one mount's: who caches what, whose locks hold.
+ * Refuses what holds for a whole FUSE connection, and so cannot be one mount's: who caches what, whose locks hold, who is
+ * asked again for requests that wait.
  * @throws RangeError
  */
 export function checkMount(config: ExportConfig): void {
-  if ("kind" in config) return;
+  if ("kind" in config) {
+    if (config.kind === "image" && config.lazyStore !== undefined)
+      throw new RangeError("lazyStore cannot be had for one of several mounts");
+    return;
+  }
   for (const option of ["writeback", "posixLocks", "flock", "posixAcl", "noOpen"] as const)
     if (config[option]) throw new RangeError(`${option} cannot be had for one of several mounts`);
   if ((config.sandbox ?? "none") !== "none") throw new RangeError("sandbox cannot be had for one of several mounts");

@@ -148,6 +148,8 @@ test("mounts come and go while several threads serve; a place is not used again 
   assert.throws(() => mounts.add({ path: "/x/y/z", config: imageConfig("one") }), /there is one at/);
   assert.throws(() => mounts.add({ path: "/x/../z", config: imageConfig("one") }), /expected \/a\/path/);
   assert.throws(() => mounts.add({ path: "/z", config: { source: work, writeback: true } }), /cannot be had/);
+  const lazy = { ...imageConfig("one"), lazyStore: work };
+  assert.throws(() => mounts.add({ path: "/z", config: lazy }), /lazyStore cannot be had/);
   assert.throws(() => mounts.add({ path: "/z", config: { ...imageConfig("one"), metaPath: "/dev/null" } }));
   await mounts.remove("/x/y");
   for (const each of clients) assert.equal(read(a, each), ESTALE);
