@@ -153,8 +153,8 @@ export class BlobWriter {
   }
 
   /**
-   * Completes the blob: puts its hash tree behind it if there is to be one, pads it, waits for the disk, and puts it into the store under its digest (if it is there
-   * already, ours is dropped). Undefined when nothing was written: there is no empty blob.
+   * Completes the blob: puts its hash tree behind it if there is to be one, pads it, waits for the disk, and puts it into
+   * the store under its digest (if it is there already, ours is dropped). Undefined when nothing was written: there is no empty blob.
    * @throws StoreError; the blob is then aborted
    */
   async finish(): Promise<FinishedBlob | undefined> {

@@ -14,8 +14,9 @@ import { isHex, StorePaths } from "./paths.ts";
  */
 export function openServedPartial(storeRoot: string, key: string): PartialBlob {
   const paths = new StorePaths(storeRoot);
+  if (!isHex(key))
+    throw new StoreError("ERR_STORE_CORRUPT", paths.partial, `${key}: expected the name of a served blob`);
   const path = paths.partialFile(key, "index");
-  if (!isHex(key)) throw new StoreError("ERR_STORE_CORRUPT", path, `${key}: expected the name of a served blob`);
   const map = ChunkMap.open(paths.partialFile(key, "map"));
   try {
     const index = usableIndex(readFileSync(path), map.subject.storedEnd);

@@ -2,7 +2,7 @@ import { SharedBlobReader } from "../../store/index.ts";
 import { AsyncReads, allocAligned, type NativeBuffer, PAGE_SIZE } from "../../sys/index.ts";
 import { type FuseRequest, PARKED, type ParkedReply } from "../request.ts";
 import type { LazyDevice } from "./lazy-devices.ts";
-import { EINTR, EIO } from "./linux.ts";
+import { EAGAIN, EINTR, EIO } from "./linux.ts";
 
 /** Chunks that one thread has fetched at a time; those of more requests wait. */
 const DEPTH = 256;
@@ -127,5 +127,3 @@ export class AbsentData {
     }
   }
 }
-
-const EAGAIN = 11;

@@ -2,8 +2,8 @@
  * What an image's files cost through /dev/fuse, beside the same tree unpacked:
  * `node dist/blobd/fuse/imagefs/imagefs.bench.js IMAGE FOLDER [rounds]`, as root.
  *
- * IMAGE is what `blobd imagefs` takes, FOLDER the same tree as a directory, served by `blobd passthrough` with and without
- * opening. Each round mounts anew, so that every name, attribute and page is asked for once; the host has the data cached.
+ * IMAGE is what `blobd imagefs` takes, FOLDER the same tree as a directory, served by `blobd passthrough` read-only, with all
+ * caching. Each round mounts anew, so that every name, attribute and page is asked for once; the host has the data cached.
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
