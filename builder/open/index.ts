@@ -2,7 +2,8 @@
  * Images that are there: by file, by export folder, or by name in the store. A room of its own, so that what only opens an
  * image (`erofsify run` counts milliseconds) does not load what makes one.
  */
-export { type FileSource, openFileSource } from "./file-source.ts";
+export { configOfRecord } from "./config-of-record.ts";
+export { openFileSource } from "./file-source.ts";
 export {
   EXPORT_META,
   findStored,

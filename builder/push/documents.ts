@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { type FetchedManifest, sha256 } from "../../blobd/registry/index.ts";
 import type { StoredFile } from "../../blobd/store/index.ts";
 import {
   DATA_LAYER,
@@ -37,21 +37,32 @@ export interface ManifestDescriptor {
   readonly size: number;
 }
 
+/** How others name a manifest or index that was fetched. */
+export function descriptorOf({ document, digest, bytes }: FetchedManifest): ManifestDescriptor {
+  return { mediaType: document.mediaType, digest, size: bytes.length };
+}
+
 /** `device`: file data, found by a file system behind it; `meta`: that file system. */
 export type LayerRole = "device" | "meta";
 
 /** A compressed layer. */
 export function compressedLayer(role: LayerRole, file: StoredFile, encoded: EncodedBlob): PushedLayer {
   const diffId: Digest = `sha256:${file.digestHex}`;
-  const { digest, size, indexStart, indexDigest } = encoded;
-  const annotations = {
-    ...roleOf(role),
+  const { digest, size } = encoded;
+  const annotations = { ...roleOf(role), ...encodedAnnotations(diffId, encoded), ...verityOf(file) };
+  return { descriptor: { mediaType: `${typeOf(role)}${ZSTD_SUFFIX}`, digest, size, annotations }, diffId };
+}
+
+/** What a compressed layer says of its content and its chunk index. */
+export function encodedAnnotations(
+  diffId: Digest,
+  { size, indexStart, indexDigest }: EncodedBlob,
+): Readonly<Record<string, string>> {
+  return {
     [EROFS_ANNOTATIONS.uncompressedDigest]: diffId,
     [EROFS_ANNOTATIONS.chunkIndexRange]: `${indexStart}:${size}`,
     [EROFS_ANNOTATIONS.chunkIndexDigest]: indexDigest,
-    ...verityOf(file),
   };
-  return { descriptor: { mediaType: `${typeOf(role)}${ZSTD_SUFFIX}`, digest, size, annotations }, diffId };
 }
 
 /** A layer that is the store's file as it is. */
@@ -63,7 +74,7 @@ export function plainLayer(role: LayerRole, file: StoredFile): PushedLayer {
 
 /** The chunk index of the layer before it. */
 export function indexLayer(of: PushedLayer, index: Uint8Array): PushedLayer {
-  const digest = digestOf(index);
+  const digest = sha256(index);
   const annotations = { [EROFS_ANNOTATIONS.chunkIndexTarget]: of.descriptor.digest };
   return { descriptor: { mediaType: EROFS_CHUNK_INDEX, digest, size: index.length, annotations }, diffId: digest };
 }
@@ -123,7 +134,7 @@ export function erofsManifest(
     schemaVersion: 2,
     mediaType: OCI_MANIFEST,
     ...(subject && { artifactType: EROFS_ARTIFACT }),
-    config: { mediaType: OCI_CONFIG, digest: digestOf(config), size: config.length },
+    config: { mediaType: OCI_CONFIG, digest: sha256(config), size: config.length },
     layers: layers.map(({ descriptor }) => descriptor),
     ...(subject && { subject }),
     annotations: {
@@ -132,8 +143,4 @@ export function erofsManifest(
     },
   };
   return Buffer.from(JSON.stringify(manifest));
-}
-
-export function digestOf(bytes: Uint8Array): Digest {
-  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }

@@ -8,7 +8,7 @@ import {
   type Platform,
   platformFit,
 } from "../../formats/oci/index.ts";
-import type { ManifestDescriptor } from "./documents.ts";
+import { descriptorOf, type ManifestDescriptor } from "./documents.ts";
 
 /** A converted image, and the platform that it is for. */
 export interface ConvertedEntry {
@@ -34,9 +34,9 @@ export function convertedIndex(converted: readonly ConvertedEntry[], features: r
  * @param platform of the source, when it is a manifest
  */
 export function imageIndex(source: FetchedManifest, platform: Platform, converted: readonly ConvertedEntry[]): Buffer {
-  const { document, bytes, digest } = source;
+  const { document, bytes } = source;
   if (document.kind === "manifest") {
-    const entry = { mediaType: document.mediaType, digest, size: bytes.length, platform: platformJson(platform, []) };
+    const entry = { ...descriptorOf(source), platform: platformJson(platform, []) };
     return indexOf({}, [entry, ...converted.map((one) => entryOf(one, [EROFS_FEATURE]))]);
   }
   // As they are written, fields that this program knows nothing of included.

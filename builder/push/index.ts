@@ -7,5 +7,5 @@ export {
   type PushResult,
   pushImages,
 } from "./push-image.ts";
-export { DEFAULT_CHUNK_BYTES, DEFAULT_LEVEL, type EncodingOptions, type PushEvent } from "./push-manifest.ts";
-export { hasManifest, openSource, sourcePlatforms } from "./source-image.ts";
+export type { PushEvent } from "./push-manifest.ts";
+export { hasManifest, openSource, type SourceImage, sourcePlatforms } from "./source-image.ts";

@@ -1,4 +1,4 @@
-import { attachByTag, SourceError } from "../../blobd/registry/index.ts";
+import { attachByTag, SourceError, sha256 } from "../../blobd/registry/index.ts";
 import { type ImageRecord, Store } from "../../blobd/store/index.ts";
 import {
   type Digest,
@@ -6,11 +6,11 @@ import {
   EROFS_FEATURE,
   OCI_INDEX,
   type Platform,
-  parseImageConfig,
   type Reference,
 } from "../../formats/oci/index.ts";
+import { configOfRecord } from "../open/index.ts";
 import { copyManifest } from "./copy-source.ts";
-import { digestOf } from "./documents.ts";
+import { descriptorOf } from "./documents.ts";
 import { type ConvertedEntry, convertedIndex, imageIndex } from "./image-index.ts";
 import { type ContainerdFormat, pushLayers } from "./push-layers.ts";
 import { type EncodingOptions, type PushedManifest, type PushProgress, pushManifest } from "./push-manifest.ts";
@@ -92,7 +92,7 @@ export async function pushImages(images: readonly ImageRecord[], options: PushOp
         format === "erofs"
           ? await pushManifest(store, record, options, target, onProgress, attachedTo)
           : await pushLayers(store, record, format, options, target, onProgress);
-      const { platform } = parseImageConfig(Buffer.from(JSON.stringify(record.config)));
+      const { platform } = configOfRecord(record);
       pushed.push({ record, platform: subject?.entry?.platform ?? platform, manifest });
     }
     const manifestDigest = await name(options, target, source, pushed);
@@ -132,7 +132,7 @@ async function name(
   }
   if (form === "referrer") return descriptor.digest;
   const index = await indexOf(form, format, target, source, pushed);
-  const digest = digestOf(index);
+  const digest = sha256(index);
   await writer.putManifest(to.tag ?? digest, OCI_INDEX, index);
   return digest;
 }
@@ -152,10 +152,7 @@ async function indexOf(
   const features = format === "erofs" ? [EROFS_FEATURE] : [];
   if (form === "tag" || source === undefined) return convertedIndex(entries, features);
   const { place, root } = source;
-  if (place.name !== target.name) {
-    const descriptor = { mediaType: root.document.mediaType, digest: root.digest, size: root.bytes.length };
-    await copyManifest(place, target, descriptor);
-  }
+  if (place.name !== target.name) await copyManifest(place, target, descriptorOf(root));
   return imageIndex(root, pushed[0]!.platform, entries);
 }
 

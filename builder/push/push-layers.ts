@@ -1,22 +1,14 @@
-import { availableParallelism } from "node:os";
 import { SourceError } from "../../blobd/registry/index.ts";
 import { type ImageRecord, type Store, type StoredFile, storedFileOf } from "../../blobd/store/index.ts";
-import {
-  CONTAINERD_21_LAYER,
-  CONTAINERD_LAYER,
-  type Digest,
-  EROFS_ANNOTATIONS,
-  OCI_MANIFEST,
-  ZSTD_SUFFIX,
-} from "../../formats/oci/index.ts";
+import { CONTAINERD_21_LAYER, CONTAINERD_LAYER, type Digest, ZSTD_SUFFIX } from "../../formats/oci/index.ts";
 import type { Tree } from "../../formats/tree/index.ts";
 import { metaTree, storeFlat } from "../image/index.ts";
-import { digestOf, erofsManifest, type PushedLayer, replacedLayers } from "./documents.ts";
-import { pushBlob, pushBytes } from "./push-blob.ts";
+import { encodedAnnotations, type PushedLayer, replacedLayers } from "./documents.ts";
+import { type PushListener, pushBlob } from "./push-blob.ts";
 import {
-  DEFAULT_CHUNK_BYTES,
-  DEFAULT_LEVEL,
   type EncodingOptions,
+  encodeOptionsOf,
+  manifestOver,
   type PushedManifest,
   type PushProgress,
 } from "./push-manifest.ts";
@@ -31,8 +23,8 @@ import type { PushTarget } from "./target.ts";
 export type ContainerdFormat = "containerd" | "containerd-2.1";
 
 /**
- * Pushes an image as one file system for each of its layers, and the manifest over them. The files are made for the push, and go
- * with the store's next prune.
+ * Pushes an image as one file system for each of its layers, and makes the manifest over them, which the caller puts. The files
+ * are made for the push, and go with the store's next prune.
  * @throws SourceError when the image was not made of layers here; FormatError, StoreError
  */
 export async function pushLayers(
@@ -54,11 +46,7 @@ export async function pushLayers(
         onProgress({ type: "blob", index, state, bytes }),
       ),
     );
-  const config = replacedLayers(image.config, layers);
-  await pushBytes(config, digestOf(config), target);
-  const bytes = erofsManifest(config, layers, image.manifestDigest);
-  const descriptor = { mediaType: OCI_MANIFEST, digest: digestOf(bytes), size: bytes.length };
-  return { descriptor, bytes, layers, contentBytes: files.reduce((sum, { size }) => sum + size, 0) };
+  return manifestOver(image, replacedLayers(image.config, layers), layers, files, target);
 }
 
 async function standaloneTrees(store: Store, image: ImageRecord): Promise<Tree[]> {
@@ -79,26 +67,17 @@ async function pushLayer(
   format: ContainerdFormat,
   options: EncodingOptions,
   target: PushTarget,
-  onProgress: Parameters<typeof pushBlob>[4],
+  onProgress: PushListener,
 ): Promise<PushedLayer> {
   const diffId: Digest = `sha256:${file.digestHex}`;
-  const { chunkBytes = DEFAULT_CHUNK_BYTES, level = DEFAULT_LEVEL, workers = availableParallelism() } = options;
+  const encode = encodeOptionsOf(options);
   if (format === "containerd-2.1" || options.compression === "none") {
-    await pushPlainBlob(store, file, chunkBytes, target, onProgress);
+    await pushPlainBlob(store, file, encode.chunkBytes, target, onProgress);
     const mediaType = format === "containerd-2.1" ? CONTAINERD_21_LAYER : CONTAINERD_LAYER;
     return { descriptor: { mediaType, digest: diffId, size: file.size, annotations: {} }, diffId };
   }
-  const { digest, size, indexStart, indexDigest } = await pushBlob(
-    store,
-    file,
-    { chunkBytes, level, workers },
-    target,
-    onProgress,
-  );
-  const annotations = {
-    [EROFS_ANNOTATIONS.uncompressedDigest]: diffId,
-    [EROFS_ANNOTATIONS.chunkIndexRange]: `${indexStart}:${size}`,
-    [EROFS_ANNOTATIONS.chunkIndexDigest]: indexDigest,
-  };
+  const encoded = await pushBlob(store, file, encode, target, onProgress);
+  const { digest, size } = encoded;
+  const annotations = encodedAnnotations(diffId, encoded);
   return { descriptor: { mediaType: `${CONTAINERD_LAYER}${ZSTD_SUFFIX}`, digest, size, annotations }, diffId };
 }

@@ -1,17 +1,19 @@
 import { availableParallelism } from "node:os";
+import { sha256 } from "../../blobd/registry/index.ts";
 import type { ImageRecord, Store, StoredFile } from "../../blobd/store/index.ts";
 import { OCI_MANIFEST, type PrefetchList } from "../../formats/oci/index.ts";
 import {
   compressedLayer,
-  digestOf,
   erofsConfig,
   erofsManifest,
   indexLayer,
   type LayerRole,
   type ManifestDescriptor,
+  type ManifestExtras,
   type PushedLayer,
   plainLayer,
 } from "./documents.ts";
+import type { EncodeOptions } from "./encode-blob.ts";
 import { prefetchOf } from "./prefetch.ts";
 import { type PushListener, type PushState, pushBlob, pushBytes } from "./push-blob.ts";
 import { pushPlainBlob } from "./push-plain.ts";
@@ -31,8 +33,17 @@ export interface EncodingOptions {
 }
 
 /** Measured: docs/decisions/0008. */
-export const DEFAULT_CHUNK_BYTES = 512 << 10;
-export const DEFAULT_LEVEL = 3;
+const DEFAULT_CHUNK_BYTES = 512 << 10;
+const DEFAULT_LEVEL = 3;
+
+/** The options, with what is meant where nothing is said. */
+export function encodeOptionsOf({ chunkBytes, level, workers }: EncodingOptions): EncodeOptions {
+  return {
+    chunkBytes: chunkBytes ?? DEFAULT_CHUNK_BYTES,
+    level: level ?? DEFAULT_LEVEL,
+    workers: workers ?? availableParallelism(),
+  };
+}
 
 /** Files in the order of the manifest's layers. Sizes of content, in bytes. */
 export type PushEvent =
@@ -40,7 +51,7 @@ export type PushEvent =
   | { readonly type: "blob"; readonly index: number; readonly state: PushState; readonly bytes: number };
 export type PushProgress = (event: PushEvent) => void;
 
-/** A manifest that is in the registry, under its digest, with all that it names. */
+/** A manifest that is made, not yet put: the registry has all that it names. */
 export interface PushedManifest {
   readonly descriptor: ManifestDescriptor;
   readonly bytes: Buffer;
@@ -50,9 +61,9 @@ export interface PushedManifest {
 }
 
 /**
- * Pushes an image's files and the manifest over them, in the form of the draft EROFS image specification: blobs as device
- * layers, the metadata as the file system over them. The manifest comes last, so that a push that ends early leaves nothing
- * that looks whole.
+ * Pushes an image's files and makes the manifest over them, in the form of the draft EROFS image specification: blobs as device
+ * layers, the metadata as the file system over them. The caller puts the manifest, so that a push that ends early leaves
+ * nothing that looks whole.
  * @param subject what it is attached to, if it is
  * @throws SourceError, StoreError; the reason of the target's signal
  */
@@ -74,9 +85,21 @@ export async function pushManifest(
   }
   const prefetch = options.prefetch && prefetchOf(image.blobs, options.prefetch);
   const config = erofsConfig(image.config, layers);
-  await pushBytes(config, digestOf(config), target);
-  const bytes = erofsManifest(config, layers, image.manifestDigest, { prefetch, subject });
-  const descriptor = { mediaType: OCI_MANIFEST, digest: digestOf(bytes), size: bytes.length };
+  return manifestOver(image, config, layers, files, target, { prefetch, subject });
+}
+
+/** The manifest over layers that have been pushed; its config is pushed here. @throws SourceError */
+export async function manifestOver(
+  { manifestDigest }: ImageRecord,
+  config: Buffer,
+  layers: readonly PushedLayer[],
+  files: readonly StoredFile[],
+  target: PushTarget,
+  extras?: ManifestExtras,
+): Promise<PushedManifest> {
+  await pushBytes(config, sha256(config), target);
+  const bytes = erofsManifest(config, layers, manifestDigest, extras);
+  const descriptor = { mediaType: OCI_MANIFEST, digest: sha256(bytes), size: bytes.length };
   return { descriptor, bytes, layers, contentBytes: files.reduce((sum, { size }) => sum + size, 0) };
 }
 
@@ -88,12 +111,12 @@ async function pushFile(
   target: PushTarget,
   onProgress: PushListener,
 ): Promise<PushedLayer[]> {
-  const { chunkBytes = DEFAULT_CHUNK_BYTES, level = DEFAULT_LEVEL, workers = availableParallelism() } = options;
+  const encode = encodeOptionsOf(options);
   if (options.compression === "zstd") {
-    const encoded = await pushBlob(store, file, { chunkBytes, level, workers }, target, onProgress);
+    const encoded = await pushBlob(store, file, encode, target, onProgress);
     return [compressedLayer(role, file, encoded)];
   }
-  const index = await pushPlainBlob(store, file, chunkBytes, target, onProgress);
+  const index = await pushPlainBlob(store, file, encode.chunkBytes, target, onProgress);
   const layer = plainLayer(role, file);
   // Nothing may come behind the file system, and it is read as a whole anyway.
   if (role === "meta") return [layer];

@@ -10,7 +10,7 @@ import {
   parseImageConfig,
   type Reference,
 } from "../../formats/oci/index.ts";
-import type { ManifestDescriptor } from "./documents.ts";
+import { descriptorOf, type ManifestDescriptor } from "./documents.ts";
 import { openTarget, type PushTarget, type TargetOptions } from "./target.ts";
 
 /** Indexes inside each other. */
@@ -45,11 +45,7 @@ export interface SourceManifest {
  */
 export async function findManifest({ place, root }: SourceImage, digest: string): Promise<SourceManifest> {
   const { reader } = place;
-  if (root.digest === digest)
-    return {
-      descriptor: { mediaType: root.document.mediaType, digest: root.digest, size: root.bytes.length },
-      entry: undefined,
-    };
+  if (root.digest === digest) return { descriptor: descriptorOf(root), entry: undefined };
   let level = [root.document];
   for (let depth = 0; depth < MAX_DEPTH && level.length > 0; depth++) {
     const entries = level.flatMap((document) => (document.kind === "index" ? document.manifests : []));

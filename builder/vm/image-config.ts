@@ -1,5 +1,5 @@
-import { type ExecutionConfig, formatPlatform, parseImageConfig } from "../../formats/oci/index.ts";
-import type { OpenedImage } from "../open/index.ts";
+import { type ExecutionConfig, formatPlatform } from "../../formats/oci/index.ts";
+import { configOfRecord, type OpenedImage } from "../open/index.ts";
 import { VmError } from "./errors.ts";
 
 /** An image that lies in files of its own comes without a config: root in `/`, no command. */
@@ -22,7 +22,7 @@ export function configOf(image: OpenedImage): ExecutionConfig {
   if (process.arch !== "x64")
     throw new VmError("ERR_PLATFORM", `guests are made for x86-64 processors, this machine is ${process.arch}`);
   if (image.stored === undefined) return NO_CONFIG;
-  const { platform, config } = parseImageConfig(Buffer.from(JSON.stringify(image.stored.record.config)));
+  const { platform, config } = configOfRecord(image.stored.record);
   const fits = ["", "amd64"].includes(platform.architecture) && ["", "linux"].includes(platform.os);
   if (fits) return config;
   throw new VmError(
