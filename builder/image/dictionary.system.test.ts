@@ -127,6 +127,11 @@ test("a push mounts the dictionary's blobs from where they were pushed to", asyn
   await push("v1", "team-a/app:v1");
   const log = await push("v2", "team-b/other:v2", "--dict", ref("v1"));
   assert.equal(log.match(/mounted from another repository/g)?.length, 1, log);
+  // In one go, the image that was converted is the one that is pushed: its source's three layers are looked at once.
+  const args = ["--store", at("store"), ref("v2"), "--dict", ref("v1"), "--push", "--to", `${registry.host}/c/a:v2`];
+  const { status, stderr } = await erofsify(args);
+  assert.equal(status, 0, stderr);
+  assert.equal(stderr.match(/already here/g)?.length, 3, stderr);
 });
 
 test("a dictionary that is not there, or has no hash trees when they are wanted, is refused before any work", async () => {

@@ -54,7 +54,7 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
     const exported: string[] = [];
     if (options.output !== undefined) exported.push(await exportDirectory(storeRoot, record, options.output, signal));
     if (options.single !== undefined) exported.push(await exportSingle(storeRoot, record, options.single, signal));
-    const pushed = await push?.();
+    const pushed = await push?.(obtained.result.key);
     const json = () => ({ ...jsonResult(obtained, storeRoot, exported), ...(pushed && { pushed: pushed.result }) });
     if (options.json) await writeLines([JSON.stringify(json(), null, 2)]);
     else if (!options.quiet) await writeOut(textResult(obtained, storeRoot, exported) + (pushed?.text ?? ""));
@@ -69,11 +69,10 @@ async function preparePush(ref: string, options: ConvertCommandOptions) {
   if (options.inlineTails)
     throw new UsageError("--push and --inline-tails exclude each other: registries get file data in blobs");
   // Loaded when it is used.
-  const { checkPush, pushReference, pushText } = await import("./push.ts");
-  const pushOptions = { ...options, compression: "zstd" };
-  checkPush(ref, pushOptions);
-  return async () => {
-    const result = await pushReference(ref, pushOptions);
+  const { planPush, push, pushText } = await import("./push.ts");
+  const plan = planPush(ref, { ...options, compression: "zstd" });
+  return async (key: string) => {
+    const result = await push(plan, key);
     return { result, text: pushText(result) };
   };
 }

@@ -1,9 +1,9 @@
 import { defaultStoreRoot, type ImageRecord } from "../../../blobd/store/index.ts";
-import { parseImageConfig, platformFit } from "../../../formats/oci/index.ts";
+import { platformFit } from "../../../formats/oci/index.ts";
 import { convertImage, type ProgressListener } from "../../image/index.ts";
-import type { SourceSpec } from "../../names/index.ts";
-import { hasVerity, ImageError, type OpenedImage, openImage } from "../../open/index.ts";
-import { hasManifest, openSource, type PushForm, sourcePlatforms } from "../../push/index.ts";
+import type { RegistrySpec, SourceSpec } from "../../names/index.ts";
+import { configOfRecord, hasVerity, ImageError, type OpenedImage, openImage } from "../../open/index.ts";
+import { hasManifest, openSource, type PushForm, type SourceImage, sourcePlatforms } from "../../push/index.ts";
 import { UsageError } from "../exit.ts";
 import { type SourceCommandOptions, sourceOf } from "./source.ts";
 
@@ -33,11 +33,17 @@ export async function imagesToPush(
   onProgress: ProgressListener,
   signal: AbortSignal,
 ): Promise<ImageToPush[]> {
+  // Asked at most once, for all platforms.
+  let source: Promise<SourceImage> | undefined;
+  const openOnce: OpenSource = ({ reference }) => {
+    source ??= openSource(reference, options.plainHttp ? { plainHttp: true } : {}, signal);
+    return source;
+  };
   const images: ImageToPush[] = [];
   try {
-    for (const spec of await specsOf(ref, options, signal)) {
+    for (const spec of await specsOf(ref, options, openOnce)) {
       const here = options.pull || options.dict !== undefined ? undefined : await openHere(ref, spec, options);
-      const isCurrent = here !== undefined && (form === "tag" || (await isOfSource(here, spec, options, signal)));
+      const isCurrent = here !== undefined && (form === "tag" || (await isOfSource(here, spec, openOnce)));
       if (here !== undefined && !isCurrent) here.close();
       const image = isCurrent ? here : await convert(spec, options, onProgress, signal);
       if (image.stored === undefined) {
@@ -53,12 +59,21 @@ export async function imagesToPush(
   }
 }
 
-async function specsOf(ref: string, options: PushImagesOptions, signal: AbortSignal): Promise<SourceSpec[]> {
+/** Opens the source that all images are of. */
+type OpenSource = (spec: RegistrySpec) => Promise<SourceImage>;
+
+/** An image by its key. @throws ImageError when it is not in the store any more */
+export async function imageOfKey(key: string, { store }: PushImagesOptions): Promise<ImageToPush> {
+  const image = await openImage(key, { storeRoot: store ?? defaultStoreRoot() });
+  return { image, record: image.stored!.record };
+}
+
+async function specsOf(ref: string, options: PushImagesOptions, open: OpenSource): Promise<SourceSpec[]> {
   const spec = sourceOf(ref, options);
   if (!options.allPlatforms) return [spec];
   if (options.platform !== undefined) throw new UsageError("--platform and --all-platforms exclude each other");
   if (spec.kind !== "registry") throw new UsageError(`--all-platforms: ${ref} is not in a registry`);
-  const platforms = await sourcePlatforms(await openSource(spec.reference, howOf(options), signal));
+  const platforms = await sourcePlatforms(await open(spec));
   return platforms.map((platform) => ({ ...spec, platform }));
 }
 
@@ -72,8 +87,8 @@ async function openHere(ref: string, spec: SourceSpec, options: PushImagesOption
     throw error;
   }
   if (image.stored === undefined) return image;
-  const { layers, config } = image.stored.record;
-  const { platform } = parseImageConfig(Buffer.from(JSON.stringify(config)));
+  const { layers } = image.stored.record;
+  const { platform } = configOfRecord(image.stored.record);
   const isForIt = platform.architecture === "" || platformFit(platform, spec.platform) > 0;
   if (layers.length > 0 && isForIt && (!options.verity || hasVerity(image))) return image;
   image.close();
@@ -81,18 +96,9 @@ async function openHere(ref: string, spec: SourceSpec, options: PushImagesOption
 }
 
 /** An index and an attachment are about what the source is now. */
-async function isOfSource(
-  { stored }: OpenedImage,
-  spec: SourceSpec,
-  options: PushImagesOptions,
-  signal: AbortSignal,
-): Promise<boolean> {
+async function isOfSource({ stored }: OpenedImage, spec: SourceSpec, open: OpenSource): Promise<boolean> {
   if (stored === undefined || spec.kind !== "registry") return true;
-  return hasManifest(await openSource(spec.reference, howOf(options), signal), stored.record.manifestDigest);
-}
-
-function howOf({ plainHttp }: PushImagesOptions): { plainHttp?: boolean } {
-  return plainHttp ? { plainHttp } : {};
+  return hasManifest(await open(spec), stored.record.manifestDigest);
 }
 
 async function convert(

@@ -10,7 +10,7 @@ import {
   parseReference,
   type Reference,
 } from "../../../formats/oci/index.ts";
-import { parseSource } from "../../names/index.ts";
+import { parseSource, type SourceSpec } from "../../names/index.ts";
 import {
   type PushEvent,
   type PushForm,
@@ -25,7 +25,7 @@ import { writeLines, writeOut } from "../ui/output.ts";
 import { createProgress, type ProgressView } from "../ui/progress.ts";
 import { formatBytes, formatSeconds, parseBytes } from "../ui/units.ts";
 import { readPrefetchList } from "./prefetch-file.ts";
-import { type ImageToPush, imagesToPush, type PushImagesOptions } from "./push-images.ts";
+import { type ImageToPush, imageOfKey, imagesToPush, type PushImagesOptions } from "./push-images.ts";
 
 export interface PushCommandOptions extends PushImagesOptions {
   readonly to?: string;
@@ -47,7 +47,7 @@ const PAGE_BYTES = 4096;
 const MIN_CHUNK_BYTES = 64 << 10;
 
 export async function run(ref: string, options: PushCommandOptions): Promise<void> {
-  const result = await pushReference(ref, options);
+  const result = await push(planPush(ref, options));
   if (options.json) await writeLines([JSON.stringify(result, null, 2)]);
   else if (!options.quiet) await writeOut(pushText(result));
 }
@@ -57,30 +57,51 @@ export interface PushedReference extends PushResult {
   readonly reference: string;
 }
 
-/** @throws UsageError for what can be known to be wrong without any work */
-export function checkPush(ref: string, options: PushCommandOptions): void {
-  const form = formOf(options.as);
-  targetOf(ref, options.to, form, formatOf(options, form));
-  encodingOf(options);
+/** What is pushed where and how: options that have been found right. */
+export interface PushPlan {
+  readonly ref: string;
+  readonly source: SourceSpec;
+  readonly form: PushForm;
+  readonly format: PushFormat;
+  readonly to: Reference;
+  readonly encoding: Encoding;
+  readonly prefetch: PrefetchList | undefined;
+  readonly options: PushCommandOptions;
 }
 
-/** Converts what has to be converted, and pushes. Nothing is printed but progress. */
-export async function pushReference(ref: string, options: PushCommandOptions): Promise<PushedReference> {
+/** @throws UsageError, DocumentError for what can be known to be wrong without any work */
+export function planPush(ref: string, options: PushCommandOptions): PushPlan {
   const form = formOf(options.as);
   const format = formatOf(options, form);
-  const to = targetOf(ref, options.to, form, format);
-  const how = encodingOf(options);
-  const prefetch = options.prefetch === undefined ? undefined : readPrefetchList("--prefetch", options.prefetch);
   const source = parseSource(ref);
+  return {
+    ref,
+    source,
+    form,
+    format,
+    to: targetOf(ref, source, options.to, form, format),
+    encoding: encodingOf(options),
+    prefetch: options.prefetch === undefined ? undefined : readPrefetchList("--prefetch", options.prefetch),
+    options,
+  };
+}
+
+/**
+ * Converts what has to be converted, and pushes. Nothing is printed but progress.
+ * @param key of the image in the store that is meant, when it is known
+ */
+export async function push(plan: PushPlan, key?: string): Promise<PushedReference> {
+  const { ref, source, form, format, to, encoding, prefetch, options } = plan;
   const progress = await createProgress({ quiet: options.quiet ?? false, stream: process.stderr });
   const interrupt = onInterrupt();
   const images: ImageToPush[] = [];
   try {
-    images.push(...(await imagesToPush(ref, form, options, progress.listener, interrupt.signal)));
+    if (key !== undefined) images.push(await imageOfKey(key, options));
+    else images.push(...(await imagesToPush(ref, form, options, progress.listener, interrupt.signal)));
     const records = images.map(({ record }) => record);
     if (prefetch !== undefined) checkList(prefetch, records, options.prefetch!, ref);
     const result = await pushImages(records, {
-      ...how,
+      ...encoding,
       ...(prefetch && { prefetch }),
       storeRoot: options.store ?? defaultStoreRoot(),
       to,
@@ -116,7 +137,6 @@ function formOf(text = "tag"): PushForm {
   throw new UsageError(`--as ${text}: expected tag, index or referrer`);
 }
 
-/** @throws DocumentError, UsageError */
 /** @throws UsageError when nothing of the list is of the image */
 function checkList(list: PrefetchList, records: readonly ImageRecord[], path: string, ref: string): void {
   const fitted = fitPrefetchList(
@@ -154,8 +174,13 @@ function formatOf({ format = "erofs", prefetch, verity }: PushCommandOptions, fo
  * `--to`; else beside the source, for an index in its place, and for a referrer the repository that it is in: images of archives
  * and directories have no such place.
  */
-function targetOf(ref: string, to: string | undefined, form: PushForm, format: PushFormat): Reference {
-  const source = parseSource(ref);
+function targetOf(
+  ref: string,
+  source: SourceSpec,
+  to: string | undefined,
+  form: PushForm,
+  format: PushFormat,
+): Reference {
   if (form !== "tag" && source.kind !== "registry")
     throw new UsageError(`--as ${form}: ${ref} is not in a registry, which such a form belongs to`);
   if (to !== undefined) return parseTarget(to);
@@ -180,7 +205,9 @@ function parseTarget(to: string): Reference {
   throw new UsageError(`--to ${to}: a digest cannot be chosen, expected a name with a tag`);
 }
 
-function encodingOf(options: PushCommandOptions): Pick<PushOptions, "compression" | "level" | "chunkBytes"> {
+type Encoding = Pick<PushOptions, "compression" | "level" | "chunkBytes">;
+
+function encodingOf(options: PushCommandOptions): Encoding {
   const { compression } = options;
   if (compression !== "zstd" && compression !== "none")
     throw new UsageError(`--compression ${compression}: expected zstd or none`);
