@@ -54,16 +54,18 @@ const fromSourceOption = () =>
   new Option("--from-source", "convert the source itself, also when the registry has a converted form of it");
 const trustReferrersOption = () =>
   new Option("--trust-referrers", "use a converted form that is attached to the image also when it is named by digest");
+/** Of an option that may be given several times. */
+const collect = (value: string, before: string[] | undefined) => [...(before ?? []), value];
 const deviceOption = () =>
   new Option(
     "--device <file>",
     "a blob of the image, in the order of its device table (found beside a DIR by itself)",
-  ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
+  ).argParser(collect);
 const dictOption = () =>
   new Option(
     "--dict <image>",
     "do not store again what this image of the store holds (may be given several times)",
-  ).argParser((value: string, before: string[] | undefined) => [...(before ?? []), value]);
+  ).argParser(collect);
 
 program
   .command("convert", { isDefault: true })

@@ -13,7 +13,7 @@ export function registerPush(program: Command, { jsonOption, storeOption, dictOp
     .command("push")
     .description("push a converted image to a registry, in the form of the draft EROFS image specification")
     .argument("<image-ref>", "REFERENCE of an image in the store, or of one to be converted first")
-    .option("--to <ref>", "where to (default: the source's own repository, its tag with -erofs behind it)")
+    .option("--to <ref>", "where to (default: beside the source, its tag with -erofs or -FORMAT behind it; see --as)")
     .option(
       "--as <form>",
       "tag: alone under its tag; index: behind its source in an index, by default in the source's place; referrer: attached to its source",
