@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,13 +22,16 @@ import {
   getManifest,
   JobClient,
   type JobProcess,
+  putImage,
   startJob,
+  tinyImage,
   until,
 } from "./testkit/index.ts";
 
 // From a push by skopeo to a guest: the registry tells, the service converts, `erofsify run --lazy` of the image's own name finds
 // what it made, in the image's index or attached to it.
 
+const INDEX = "application/vnd.oci.image.index.v1+json";
 const directory = mkdtempSync(join(tmpdir(), "erofsify-forms-"));
 const at = (name: string) => join(directory, name);
 let registry: Registry;
@@ -126,11 +130,40 @@ test("what the service has pushed itself starts nothing, and a push of the same 
     await until(why, async () => (await client.jobs("&status=ignored")).some(({ reason }) => reason === why), 20_000);
 });
 
+test("an index of two platforms becomes one with their converted images in its own place; converted again, the same", async () => {
+  const manifests = [];
+  for (const architecture of ["amd64", "arm64"]) {
+    const image = tinyImage([{ name: "of", content: architecture }], architecture);
+    const bytes = Buffer.from(JSON.stringify(image.manifest));
+    const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+    await putImage(registry.host, "indexed/multi", digest, image);
+    const { mediaType } = image.manifest;
+    manifests.push({ mediaType, digest, size: bytes.length, platform: { os: "linux", architecture } });
+  }
+  const index = { schemaVersion: 2, mediaType: INDEX, manifests, annotations: { "org.example.kept": "yes" } };
+  const source = await putImage(registry.host, "indexed/multi", "1", { manifest: index, blobs: [] });
+  const ended = async () => (await jobsOf("indexed/multi:1")).find(({ status }) => status === "done");
+  await until("it is converted", async () => (await ended()) !== undefined);
+  const job = (await ended())!;
+  assert.equal(job.digest, source);
+  const made = (await getManifest(registry.host, "indexed/multi", "1"))!;
+  assert.equal(made.digest, job.targetDigest);
+  assert.deepEqual(
+    [made.manifest.manifests.slice(0, 2), made.manifest.manifests.length, made.manifest.annotations],
+    [manifests, 4, index.annotations],
+  );
+  assert.equal((await client.fetch(`/api/v1/jobs/${job.id}/retry`, { method: "POST" })).status, 202);
+  const again = await client.waitFor(job.id, "done", "failed", "ignored");
+  assert.deepEqual([again.status, again.reason, again.targetDigest], ["done", null, made.digest]);
+});
+  assert.equal((await client.fetch(`/api/v1/jobs/${job.id}/retry`, { method: "POST" })).status, 202);
+  assert.equal((await client.waitFor(job.id, "done", "failed", "ignored")).errorCode, "ERR_MOVED");
+});
+
 /** Pushes a manifest that is there under a tag, as another client would. */
 async function putAgain(repository: string, from: string, to: string): Promise<void> {
-  const type = "application/vnd.oci.image.index.v1+json";
   const url = `http://${registry.host}/v2/${repository}/manifests`;
-  const body = await (await fetch(`${url}/${from}`, { headers: { accept: type } })).arrayBuffer();
-  const answer = await fetch(`${url}/${to}`, { method: "PUT", headers: { "content-type": type }, body });
+  const body = await (await fetch(`${url}/${from}`, { headers: { accept: INDEX } })).arrayBuffer();
+  const answer = await fetch(`${url}/${to}`, { method: "PUT", headers: { "content-type": INDEX }, body });
   assert.equal(answer.status, 201);
 }

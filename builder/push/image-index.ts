@@ -1,7 +1,9 @@
 /** The index of an image and its converted forms. */
 import type { FetchedManifest } from "../../blobd/registry/index.ts";
 import {
+  type Descriptor,
   EROFS_FEATURE,
+  type Index,
   JsonObject,
   MAX_MANIFEST_BYTES,
   OCI_INDEX,
@@ -39,14 +41,33 @@ export function imageIndex(source: FetchedManifest, platform: Platform, converte
     const entry = { ...descriptorOf(source), platform: platformJson(platform, []) };
     return indexOf({}, [entry, ...converted.map((one) => entryOf(one, [EROFS_FEATURE]))]);
   }
-  // As they are written, fields that this program knows nothing of included.
-  const raw = JsonObject.parse(bytes, "index", MAX_MANIFEST_BYTES).raw;
-  const entries = (raw.manifests as unknown[]).filter((_, i) => {
-    const listed = document.manifests[i]!.platform;
-    const isErofs = listed?.osFeatures?.includes(EROFS_FEATURE);
-    return !(listed && isErofs && converted.some((one) => platformFit(listed, one.platform) === 100));
+  const { raw, entries } = keptOf(document, bytes, ({ platform: listed }) => {
+    return !(listed && isErofs(listed) && converted.some((one) => platformFit(listed, one.platform) === 100));
   });
   return indexOf(raw, [...entries, ...converted.map((one) => entryOf(one, [EROFS_FEATURE]))]);
+}
+
+/** Whether an index is what `imageIndex` makes of a source, whatever converted images it lists behind the source's own entries. */
+export function isIndexOf({ document, bytes }: FetchedManifest, source: FetchedManifest): boolean {
+  if (document.kind !== "index") return false;
+  const own = document.manifests.filter(({ platform }) => !isErofs(platform));
+  if (own.length === document.manifests.length) return false;
+  if (source.document.kind === "manifest") return own.length === 1 && own[0]!.digest === source.digest;
+  const withoutConverted = (index: Index, text: Uint8Array) => {
+    const { raw, entries } = keptOf(index, text, ({ platform }) => !isErofs(platform));
+    return indexOf(raw, entries);
+  };
+  return withoutConverted(document, bytes).equals(withoutConverted(source.document, source.bytes));
+}
+
+function isErofs(platform: Platform | undefined): boolean {
+  return platform?.osFeatures?.includes(EROFS_FEATURE) ?? false;
+}
+
+/** An index as it is written, fields that this program knows nothing of included, and those of its entries that are kept. */
+function keptOf({ manifests }: Index, bytes: Uint8Array, isKept: (entry: Descriptor) => boolean) {
+  const { raw } = JsonObject.parse(bytes, "index", MAX_MANIFEST_BYTES);
+  return { raw, entries: (raw.manifests as unknown[]).filter((_, i) => isKept(manifests[i]!)) };
 }
 
 function indexOf(raw: Readonly<Record<string, unknown>>, manifests: readonly unknown[]): Buffer {

@@ -1,4 +1,5 @@
 /** Converted images to registries. */
+export { isIndexOf } from "./image-index.ts";
 export {
   type PushedImage,
   type PushForm,

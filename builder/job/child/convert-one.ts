@@ -4,10 +4,10 @@ import { hasLibzstd } from "../../../blobd/sys/index.ts";
 import { parsePlatform, parseReference } from "../../../formats/oci/index.ts";
 import { type ConvertResult, convertImage } from "../../image/index.ts";
 import { parseSource } from "../../names/index.ts";
-import { hasManifest, openSource, pushImages } from "../../push/index.ts";
+import { pushImages } from "../../push/index.ts";
 import type { ConversionMessage, ConversionRequest } from "../child-messages.ts";
 import type { PushTarget } from "../queue/index.ts";
-import { digestOfTag } from "../registry/index.ts";
+import { digestOfTag, isIndexInPlace } from "../registry/index.ts";
 import { conversionProgress, pushProgress, type Tell } from "./progress.ts";
 
 /** Meanwhile the tag has been given to another image, whose conversion will be the one that goes there. */
@@ -115,8 +115,7 @@ async function checkTag({ source, sourceTag, form }: ConversionRequest, signal: 
   const reference = { registry, repository, tag: sourceTag };
   const now = await digestOfTag(reference, signal);
   if (now === undefined || now === digest) return;
-  // An index that an earlier attempt has put in the source's place lists the source.
-  const isOurs = async () => hasManifest(await openSource(reference, {}, signal), digest!);
-  if (form !== "index" || !(await isOurs()))
+  // An earlier attempt may have put an index made of the source in its place.
+  if (form !== "index" || !(await isIndexInPlace(reference, digest!, signal)))
     throw new MovedError(`${registry}/${repository}:${sourceTag} means another image by now, ${now}`);
 }

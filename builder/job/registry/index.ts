@@ -1,2 +1,2 @@
 /** What the service itself asks registries. */
-export { digestOfTag, type Inspection, inspect } from "./inspect.ts";
+export { digestOfTag, type Inspection, inspect, isIndexInPlace } from "./inspect.ts";

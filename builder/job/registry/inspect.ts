@@ -27,12 +27,11 @@ import {
   type Reference,
   SOURCE_ANNOTATION,
 } from "../../../formats/oci/index.ts";
+import { isIndexOf } from "../../push/index.ts";
 
 export interface Inspection {
   /** Of the manifest or index that the reference names now. */
   readonly digest: Digest;
-  /** Of an index: what it lists, sources and converted images alike. */
-  readonly lists?: readonly Digest[];
   /** Why it is not to be converted; undefined when it can be. */
   readonly refusal?: string;
   /** What it has, in Go's names. */
@@ -48,10 +47,7 @@ const RETRY: RetryPolicy = { ...DEFAULT_RETRY, tries: 2, stallMs: 10_000 };
 export async function inspect(reference: Reference, signal: AbortSignal): Promise<Inspection> {
   const reader = await readerFor(reference, signal);
   const { document, digest } = await reader.manifest(nameOf(reference));
-  if (document.kind === "index") {
-    const lists = document.manifests.map((entry) => entry.digest);
-    return { digest, lists, ...inspectIndex(document), sourceBytes: null };
-  }
+  if (document.kind === "index") return { digest, ...inspectIndex(document), sourceBytes: null };
   const refusal = refusalOf(document);
   if (refusal !== undefined) return { digest, refusal, platforms: [], sourceBytes: null };
   const config = await reader.config(document.config);
@@ -67,6 +63,20 @@ export async function digestOfTag(reference: Reference, signal: AbortSignal): Pr
     return (await reader.manifest(nameOf(reference))).digest;
   } catch (error) {
     if ((error as { code?: unknown }).code === "ERR_NOT_FOUND") return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Whether a tag means what a conversion has put in an image's place: an index made of it, be it a manifest or an index itself.
+ * @throws SourceError
+ */
+export async function isIndexInPlace(tagged: Reference, image: Digest, signal: AbortSignal): Promise<boolean> {
+  const reader = await readerFor(tagged, signal);
+  try {
+    return isIndexOf(await reader.manifest(nameOf(tagged)), await reader.manifest({ digest: image }));
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ERR_NOT_FOUND") return false;
     throw error;
   }
 }

@@ -18,7 +18,7 @@ import {
   type QueueContext,
   type Target,
 } from "../queue/index.ts";
-import { digestOfTag, type Inspection, inspect } from "../registry/index.ts";
+import { digestOfTag, type Inspection, inspect, isIndexInPlace } from "../registry/index.ts";
 import { type Rule, ruleFor } from "../settings/index.ts";
 
 /** What became of a request: for the metrics. */
@@ -80,10 +80,12 @@ async function inspectSettled(held: Held, signal: AbortSignal): Promise<Inspecti
     });
   const look = async () => {
     const found = await lookAt(referenceOf(held));
-    // Its conversion has become an index in its place: the image is what that was made of.
-    const { registry, repository, digest } = held;
-    if (found?.lists?.includes(digest as Digest)) return lookAt({ registry, repository, digest: digest as Digest });
-    return found;
+    const { registry, repository } = held;
+    const digest = held.digest as Digest | null;
+    // Its conversion may have become an index in its place: the image is what that was made of.
+    if (found === undefined || digest === null || found.digest === digest) return found;
+    const isMadeOfIt = held.tag !== null && (await isIndexInPlace(referenceOf(held), digest, signal));
+    return isMadeOfIt ? lookAt({ registry, repository, digest }) : found;
   };
   let found = await look();
   if (held.digest === null || held.tag === null) return found;
