@@ -46,4 +46,4 @@ export {
 export { openServedPartial } from "./served-partial.ts";
 export { type SharedBlob, SharedBlobReader } from "./shared-blob.ts";
 export { type BlobOptions, type FoundImage, recordKey, Store, type StoreOptions } from "./store.ts";
-export { verityRootOf } from "./verity-file.ts";
+export { verityRootOf, verityTailOf } from "./verity-file.ts";

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, read } from "node:fs";
 import { promisify } from "node:util";
-import { VERITY_BLOCK, verityTail } from "../../formats/verity/index.ts";
+import { VERITY_BLOCK, type VerityTail, verityTail } from "../../formats/verity/index.ts";
 import { BufferPool, SEGMENT_BYTES } from "./buffer-pool.ts";
 import { StoreError, storeError } from "./errors.ts";
 import { digestBlocks, digestRoom } from "./verity-pool.ts";
@@ -11,11 +11,19 @@ const IN_FLIGHT = 4;
 const readOnPool = promisify(read);
 
 /**
- * The root of the hash tree over the first `dataBlocks` blocks of a file, in hex, as the data are now. Through the page cache:
- * whoever asks has most often just compared the file's digest.
+ * The root of the hash tree over the first `dataBlocks` blocks of a file, in hex, as the data are now.
  * @throws StoreError, also when the file ends before
  */
 export async function verityRootOf(path: string, dataBlocks: number): Promise<string> {
+  return (await verityTailOf(path, dataBlocks)).rootHex;
+}
+
+/**
+ * The hash tree over the first `dataBlocks` blocks of a file, as it goes behind them. Through the page cache: whoever asks has
+ * most often just written the file, or compared its digest.
+ * @throws StoreError, also when the file ends before
+ */
+export async function verityTailOf(path: string, dataBlocks: number): Promise<VerityTail> {
   const fd = openFile(path);
   const pool = new BufferPool();
   const bytes = dataBlocks * VERITY_BLOCK;
@@ -36,7 +44,7 @@ export async function verityRootOf(path: string, dataBlocks: number): Promise<st
     if (size < bytes) throw tooShort(path, size);
     const all = await Promise.allSettled(Array.from({ length: IN_FLIGHT }, work));
     for (const one of all) if (one.status === "rejected") throw one.reason;
-    return verityTail(pieces, dataBlocks).rootHex;
+    return verityTail(pieces, dataBlocks);
   } finally {
     closeSync(fd);
   }

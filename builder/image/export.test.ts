@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { before, test } from "node:test";
 import type { ImageRecord } from "../../blobd/store/index.ts";
@@ -41,6 +42,27 @@ test("a flat image replaces what was there, and takes no disk for its holes", as
   assert.ok(describeImage(at("flat.erofs")).size > 400);
   const { size, blocks } = statSync(at("flat.erofs"));
   assert.ok(blocks * 512 < size / 2, `${blocks * 512} of ${size} bytes`);
+});
+
+test("a flat image with a hash tree: veritysetup accepts it, and a flipped bit no more; without its tree it is the same", async () => {
+  const options = { storeRoot: at("verity-store"), layer: { inlineTails: false, verity: true } };
+  const converted = await convertImage(parseSource(`oci:${at("layout")}:${EDGE_TAG}`), options);
+  const { path, verity } = await exportSingle(at("verity-store"), converted.record, at("verity.erofs"), signal, {
+    verity: true,
+  });
+  const { dataBlocks, rootHex } = verity!;
+  const verify = () =>
+    spawnSync("veritysetup", ["verify", path, path, rootHex, `--hash-offset=${dataBlocks * 4096}`]).status;
+  assert.equal(verify(), 0);
+  assert.equal(statSync(path).size % (2 << 20), 0);
+  assert.deepEqual(describeImage(path), describeImage(at("flat.erofs")));
+  // Trees of the blobs, which it was made of, are holes there.
+  const { size, blocks } = statSync(path);
+  assert.ok(blocks * 512 < size / 2, `${blocks * 512} of ${size} bytes`);
+  const file = openSync(path, "r+");
+  writeSync(file, Buffer.from([readFileSync(path)[5000]! ^ 1]), 0, 1, 5000);
+  closeSync(file);
+  assert.notEqual(verify(), 0);
 });
 
 test("an export that is interrupted leaves no file that looks whole", async () => {

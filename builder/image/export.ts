@@ -4,11 +4,13 @@ import { constants } from "node:fs";
 import { copyFile, type FileHandle, link, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { getSystemErrorMap } from "node:util";
-import { type ImageRecord, Store } from "../../blobd/store/index.ts";
+import { type ImageRecord, Store, verityTailOf } from "../../blobd/store/index.ts";
 import { makeFolders } from "../../blobd/sys/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
+import type { VerityRoot } from "../../formats/verity/index.ts";
 import { EXPORT_META } from "../open/index.ts";
 import { flatImage } from "./merge-image.ts";
+import { UNIT_BYTES } from "./unit-writer.ts";
 
 /** A file or folder that cannot be written. */
 export class ExportError extends Error {
@@ -49,9 +51,16 @@ export async function exportDirectory(
   }
 }
 
+/** A flat image that was written. */
+export interface SingleFile {
+  readonly path: string;
+  /** Of the whole file, when it ends with a hash tree. */
+  readonly verity?: VerityRoot;
+}
+
 /**
- * Writes one flat image: metadata written anew with absolute addresses, then the blobs, holes left holes.
- * @returns the file's path.
+ * Writes one flat image: metadata written anew with absolute addresses, then the blobs, holes left holes; and a hash tree over all
+ * of that, when one is wanted. The blobs' own trees are of no use there and are left out.
  * @throws ExportError, StoreError; the reason of `signal`
  */
 export async function exportSingle(
@@ -59,23 +68,41 @@ export async function exportSingle(
   record: ImageRecord,
   path: string,
   signal: AbortSignal,
-): Promise<string> {
+  { verity = false }: { readonly verity?: boolean } = {},
+): Promise<SingleFile> {
   const store = await Store.open(storeRoot);
   try {
     const { image, tree } = flatImage(store, record.meta);
-    const write = async (out: FileHandle) => {
+    const dataBytes = new Map(
+      record.blobs.map((blob) => [blob.digestHex, blob.verity && blob.verity.dataBlocks * BLOCK_SIZE]),
+    );
+    const write = async (out: FileHandle, written: string): Promise<VerityRoot | undefined> => {
       await out.write(image.meta, 0, image.meta.length, 0);
       for (const [index, { digestHex }] of tree.blobs.entries()) {
         const offset = (image.blobBaseBlocks[index] as number) * BLOCK_SIZE;
-        await copyInto(store.blobPath(digestHex), out, offset, signal);
+        await copyInto(store.blobPath(digestHex), out, offset, dataBytes.get(digestHex) ?? Number.POSITIVE_INFINITY, signal);
       }
       await out.truncate(image.totalBlocks * BLOCK_SIZE);
+      return verity ? appendTree(out, written, image.totalBlocks) : undefined;
     };
-    await writing(path, () => writeWhole(path, write));
-    return path;
+    const root = await writing(path, () => writeWhole(path, write));
+    return { path, ...(root && { verity: root }) };
   } finally {
     store.close();
   }
+}
+
+/** @param path where the file is while it is written */
+async function appendTree(out: FileHandle, path: string, dataBlocks: number): Promise<VerityRoot> {
+  const { rootHex, pieces } = await verityTailOf(path, dataBlocks);
+  let position = dataBlocks * BLOCK_SIZE;
+  for (const piece of pieces) {
+    await out.write(piece, 0, piece.length, position);
+    position += piece.length;
+  }
+  // Guests take it as a memory device, which the processor maps by pages of this size.
+  await out.truncate(Math.ceil(position / UNIT_BYTES) * UNIT_BYTES);
+  return { dataBlocks, rootHex };
 }
 
 /** Runs a step of the export to `path`; what the file system refuses is told as an ExportError. */
@@ -106,15 +133,16 @@ async function place(from: string, to: string): Promise<void> {
   }
 }
 
-/** Writes a file under a temporary name and renames it when all of it is on the disk. */
-async function writeWhole(path: string, write: (out: FileHandle) => Promise<void>): Promise<void> {
+/** Writes a file under a temporary name, which `write` is told, and renames it when all of it is on the disk. */
+async function writeWhole<T>(path: string, write: (out: FileHandle, temporary: string) => Promise<T>): Promise<T> {
   const temporary = temporaryName(path);
   const out = await open(temporary, "wx", 0o644);
   try {
-    await write(out);
+    const result = await write(out, temporary);
     await out.sync();
     await out.close();
     await rename(temporary, path);
+    return result;
   } catch (error) {
     await out.close().catch(() => {});
     await rm(temporary, { force: true });
@@ -122,13 +150,20 @@ async function writeWhole(path: string, write: (out: FileHandle) => Promise<void
   }
 }
 
-async function copyInto(from: string, out: FileHandle, offset: number, signal: AbortSignal): Promise<void> {
+/** @param bytes most that is copied */
+async function copyInto(
+  from: string,
+  out: FileHandle,
+  offset: number,
+  bytes: number,
+  signal: AbortSignal,
+): Promise<void> {
   const input = await open(from, "r");
   try {
     const buffer = Buffer.allocUnsafeSlow(COPY_BYTES);
     for (let position = 0; ; ) {
       signal.throwIfAborted();
-      const { bytesRead } = await input.read(buffer, 0, COPY_BYTES, position);
+      const { bytesRead } = await input.read(buffer, 0, Math.min(COPY_BYTES, bytes - position), position);
       if (bytesRead === 0) return;
       await writeData(out, buffer.subarray(0, bytesRead), offset + position);
       position += bytesRead;

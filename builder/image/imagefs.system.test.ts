@@ -74,7 +74,7 @@ test("the edge image: every path as EROFS shows it; by name from the store, from
   const at = (name: string) => join(directory, name);
   const record = await convertEdge(directory);
   const metaPath = await exportDirectory(at("store"), record, at("export"), signal);
-  const flatPath = await exportSingle(at("store"), record, at("flat.erofs"), signal);
+  const { path: flatPath } = await exportSingle(at("store"), record, at("flat.erofs"), signal);
   const devicePaths = record.blobs.map(({ digestHex }) => join(at("export"), "blobs/sha256", digestHex));
   const kernel = mountImage(t, { metaPath, devicePaths });
   const expected = describeTree(kernel);

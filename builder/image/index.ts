@@ -1,6 +1,6 @@
 /** Whole images are made here: conversion into the store, and export from it. `builder/open` opens them. */
 export { type ConvertOptions, type ConvertResult, convertImage } from "./convert.ts";
-export { ExportError, exportDirectory, exportSingle } from "./export.ts";
+export { ExportError, exportDirectory, exportSingle, type SingleFile } from "./export.ts";
 export { flattenImage, storeFlat } from "./flat.ts";
 export { LayerError } from "./layer-converter.ts";
 export { WAITING_MS } from "./layer-job.ts";

@@ -34,7 +34,7 @@ for (let seed = SEED; seed < SEED + COUNT; seed++)
       layer: { inlineTails: seed % 3 === 0 },
     });
     const metaPath = await exportDirectory(at("store"), record, at("export"), signal);
-    const flatPath = await exportSingle(at("store"), record, at("flat.erofs"), signal);
+    const { path: flatPath } = await exportSingle(at("store"), record, at("flat.erofs"), signal);
     const devicePaths = record.blobs.map(({ digestHex }) => join(at("export"), "blobs/sha256", digestHex));
 
     assert.deepEqual(compareTrees(tree, describeImage(metaPath, devicePaths)), [], "our reader");

@@ -12,6 +12,8 @@ export interface ConversionRequest {
   /** The tag that it was pushed under: the result is of no use once that means another image. */
   readonly sourceTag: string | null;
   readonly form: PushForm;
+  /** With dm-verity hash trees. */
+  readonly verity: boolean;
   readonly targets: readonly PushTarget[];
   readonly storeRoot: string;
   readonly maxBlobBytes?: number;

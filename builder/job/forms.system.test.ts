@@ -44,7 +44,7 @@ before(async () => {
   registry = await startRegistry({ notify });
   const rules = [
     { repository: "indexed/*", form: "index" },
-    { repository: "attached/*", form: "referrer" },
+    { repository: "attached/*", form: "referrer", verity: true },
   ];
   await run("tee", [at("job.json")], { input: JSON.stringify({ rules, registries: [registry.host] }) });
   const args = ["serve", "--listen", `127.0.0.1:${port}`, "--config", at("job.json"), "--store", at("store")];
@@ -69,6 +69,10 @@ async function converted(image: string) {
   await pushImage(at("layout"), "v1", `${registry.host}/${image}`);
   await until(`${image} is converted`, async () => (await jobsOf(image))[0]?.status === "done");
   return (await jobsOf(image))[0]!;
+}
+
+interface Layer {
+  readonly annotations: Readonly<Record<string, string>>;
 }
 
 async function runLazily(image: string): Promise<string> {
@@ -97,8 +101,13 @@ test("converted again in its place, it is the same", async () => {
   assert.deepEqual([again.status, again.reason, again.targetDigest], ["done", null, job!.targetDigest]);
 });
 
-test("a pushed image gets its converted form attached, and stays as it is", async () => {
+test("a pushed image gets its converted form attached, here with hash trees, and stays as it is", async () => {
   const job = await converted("attached/app:1");
+  const { layers } = (await getManifest(registry.host, "attached/app", job.targetDigest!))!.manifest;
+  const roots = layers.map((layer: Layer) => layer.annotations["org.erofs.dmverity.root_digest"]);
+  assert.deepEqual([job.verity, roots.length], [true, 2]);
+  for (const root of roots) assert.match(root, /^sha256:[0-9a-f]{64}$/);
+  assert.equal((await jobsOf("indexed/app:1"))[0]!.verity, false);
   assert.equal((await getManifest(registry.host, "attached/app", "1"))?.digest, job.digest);
   assert.equal(job.target, null);
   const { status, stdout, stderr } = await erofsify([

@@ -1,6 +1,7 @@
 /** What `erofsify convert` prints. */
 import type { ImageRecord } from "../../../blobd/store/index.ts";
-import type { ConvertResult } from "../../image/index.ts";
+import { VERITY_BLOCK } from "../../../formats/verity/index.ts";
+import type { ConvertResult, SingleFile } from "../../image/index.ts";
 import type { PullResult } from "../../pull/index.ts";
 import { formatBytes, formatSeconds, shortDigest } from "../ui/units.ts";
 import type { Obtained } from "./obtain.ts";
@@ -39,6 +40,13 @@ export function textResult(obtained: Obtained, storeRoot: string, exported: read
     ["time", formatSeconds(obtained.result.seconds)],
   ];
   return lines.map(([name, value]) => `${`${name}:`.padEnd(14)}${value}\n`).join("");
+}
+
+/** How to open a flat file with a hash tree, for people. */
+export function singleText({ path, verity }: SingleFile): string {
+  if (verity === undefined) return "";
+  const offset = verity.dataBlocks * VERITY_BLOCK;
+  return `\n  veritysetup open ${path} NAME ${path} ${verity.rootHex} --hash-offset=${offset}\n`;
 }
 
 function placeOf({ meta, references }: ImageRecord, storeRoot: string, exported: readonly string[]): string {

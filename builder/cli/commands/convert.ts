@@ -7,7 +7,7 @@ import { onInterrupt } from "../interrupt.ts";
 import { writeLines, writeOut } from "../ui/output.ts";
 import { createProgress } from "../ui/progress.ts";
 import { parseBytes } from "../ui/units.ts";
-import { jsonResult, textResult } from "./convert-result.ts";
+import { jsonResult, singleText, textResult } from "./convert-result.ts";
 import { type FormOptions, obtainImage } from "./obtain.ts";
 import { type SourceCommandOptions, sourceOf } from "./source.ts";
 
@@ -53,11 +53,16 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
     const { record } = obtained.result;
     const exported: string[] = [];
     if (options.output !== undefined) exported.push(await exportDirectory(storeRoot, record, options.output, signal));
-    if (options.single !== undefined) exported.push(await exportSingle(storeRoot, record, options.single, signal));
+    const single = options.single && (await exportSingle(storeRoot, record, options.single, signal, options));
+    if (single) exported.push(single.path);
     const pushed = await push?.(obtained.result.key);
-    const json = () => ({ ...jsonResult(obtained, storeRoot, exported), ...(pushed && { pushed: pushed.result }) });
+    const json = () => ({
+      ...jsonResult(obtained, storeRoot, exported),
+      ...(single && { single }),
+      ...(pushed && { pushed: pushed.result }),
+    });
     if (options.json) await writeLines([JSON.stringify(json(), null, 2)]);
-    else if (!options.quiet) await writeOut(textResult(obtained, storeRoot, exported) + (pushed?.text ?? ""));
+    else if (!options.quiet) await writeOut(textResult(obtained, storeRoot, exported) + (single ? singleText(single) : "") + (pushed?.text ?? ""));
   } finally {
     progress.stop();
     interrupt.dispose();
@@ -78,10 +83,8 @@ async function preparePush(ref: string, options: ConvertCommandOptions) {
 }
 
 /** Finds out before the work, not after it, that its result has no place to go to. */
-function checkTargets({ output, single, verity, push, to, as }: ConvertCommandOptions): void {
+function checkTargets({ output, single, push, to, as }: ConvertCommandOptions): void {
   if (!push && (to !== undefined || as !== undefined)) throw new UsageError("--to and --as say where to --push");
-  if (single !== undefined && verity)
-    throw new UsageError("--single and --verity exclude each other: a hash tree belongs to a file of the store");
   const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory();
   if (output !== undefined && isFolder(output) === false)
     throw new UsageError(`--output ${output}: is a file, expected a folder or nothing`);

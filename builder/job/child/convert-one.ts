@@ -97,7 +97,7 @@ function convert(
   const spec = parseSource(request.source, platform === null ? {} : { platform: parsePlatform(platform) });
   return convertImage(spec, {
     storeRoot: request.storeRoot,
-    layer: { inlineTails: false },
+    layer: { inlineTails: false, verity: request.verity },
     ...(request.maxBlobBytes !== undefined && { maxBlobBytes: request.maxBlobBytes }),
     onProgress: conversionProgress(tell),
     signal,

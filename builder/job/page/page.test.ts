@@ -14,6 +14,7 @@ const conversion = (more: Partial<Conversion> = {}): Conversion => ({
   digest: `sha256:${"ab".repeat(32)}`,
   form: "tag",
   targetTag: "1.0-erofs",
+  verity: false,
   platforms: ["linux/amd64"],
   status: "done",
   reason: null,

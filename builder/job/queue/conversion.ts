@@ -14,6 +14,8 @@ export interface Conversion {
   readonly form: PushForm;
   /** Tag of the converted image; null until it is looked up, and for one that is attached. */
   readonly targetTag: string | null;
+  /** Whether it gets dm-verity hash trees. */
+  readonly verity: boolean;
   /** `linux/amd64`, …: those asked for; none means all that the image has. */
   readonly platforms: readonly string[];
   readonly status: Status;
@@ -67,7 +69,7 @@ export function isFinal(status: Status): boolean {
 
 /** Columns of a row as the fields of a Conversion. */
 export const COLUMNS = `id, origin, registry, repository, tag, digest, form,
-  target_tag AS "targetTag", platforms, status, reason,
+  target_tag AS "targetTag", verity, platforms, status, reason,
   error_code AS "errorCode", events, merged_into AS "mergedInto", attempt, worker, cancel_requested AS "cancelRequested",
   phase, done_bytes AS "doneBytes", total_bytes AS "totalBytes", source_bytes AS "sourceBytes",
   target_bytes AS "targetBytes", target_digest AS "targetDigest", created, started, finished, next_try AS "nextTry"`;

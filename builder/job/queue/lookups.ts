@@ -25,6 +25,8 @@ export interface Target {
   readonly form: PushForm;
   /** null for one that is attached. */
   readonly targetTag: string | null;
+  /** With hash trees. */
+  readonly verity: boolean;
   readonly platforms: readonly string[];
   /** Of the layers, where the manifest tells. */
   readonly sourceBytes: number | null;
@@ -33,7 +35,8 @@ export interface Target {
 export function keyOf(held: Held, target: Target): string {
   const { registry, repository } = held;
   const where = target.form === "tag" ? target.targetTag : `${target.form} ${target.targetTag ?? ""}`;
-  return [`${registry}/${repository}@${target.digest}`, where, ...[...target.platforms].sort()].join(" ");
+  const what = target.verity ? ["verity"] : [];
+  return [`${registry}/${repository}@${target.digest}`, where, ...what, ...[...target.platforms].sort()].join(" ");
 }
 
 /** The last conversion of the same image into the same target that succeeded. */
@@ -83,10 +86,11 @@ export function enqueue(
       return "merged";
     }
     const jobId = randomUUID();
+    const { digest, targetTag, platforms, sourceBytes, form, verity } = target;
     await sql.query(
       `UPDATE erofsify.conversion SET status = 'queued', job_id = $2, key = $3, digest = $4, target_tag = $5,
-         platforms = $6, source_bytes = $7, form = $8, worker = NULL, attempt = 0, reason = NULL, error_code = NULL WHERE id = $1`,
-      [held.id, jobId, key, target.digest, target.targetTag, target.platforms, target.sourceBytes, target.form],
+         platforms = $6, source_bytes = $7, form = $8, verity = $9, worker = NULL, attempt = 0, reason = NULL, error_code = NULL WHERE id = $1`,
+      [held.id, jobId, key, digest, targetTag, platforms, sourceBytes, form, verity],
     );
     await send(context, sql, CONVERSIONS, { id: held.id, jobId, key });
     return "queued";

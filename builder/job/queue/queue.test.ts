@@ -51,6 +51,7 @@ const target: Target = {
   digest: DIGEST,
   form: "tag",
   targetTag: "1-erofs",
+  verity: false,
   platforms: ["linux/amd64"],
   sourceBytes: 1000,
 };

@@ -12,7 +12,7 @@
 import type { Database } from "../database/index.ts";
 
 /** Raise it with every change of the tables. */
-const VERSION = 2;
+const VERSION = 3;
 
 const TABLES = `
   CREATE TABLE erofsify.conversion (
@@ -30,6 +30,7 @@ const TABLES = `
     -- How the converted image stands beside its source, and under which tag, if it has one.
     form text NOT NULL DEFAULT 'tag',
     target_tag text,
+    verity boolean NOT NULL DEFAULT false,
     platforms text[] NOT NULL DEFAULT '{}',
     force boolean NOT NULL DEFAULT false,
     status text NOT NULL,
@@ -75,6 +76,10 @@ export async function createTables(db: Database): Promise<void> {
       IF (SELECT version FROM erofsify.version) = 1 THEN
         ALTER TABLE erofsify.conversion ADD COLUMN form text NOT NULL DEFAULT 'tag';
         UPDATE erofsify.version SET version = 2;
+      END IF;
+      IF (SELECT version FROM erofsify.version) = 2 THEN
+        ALTER TABLE erofsify.conversion ADD COLUMN verity boolean NOT NULL DEFAULT false;
+        UPDATE erofsify.version SET version = 3;
       END IF;
     END $do$;
     COMMIT;`);

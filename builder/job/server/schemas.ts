@@ -19,6 +19,7 @@ export const JOB = {
     form: { type: "string", description: "of the converted image: tag, index, or referrer (attached to its source)" },
     target: nullable("string", { description: "the converted image; null for one that is attached" }),
     digest: nullable("string"),
+    verity: { type: "boolean", description: "with dm-verity hash trees" },
     platforms: { type: "array", items: { type: "string" } },
     status: { type: "string", enum: STATUSES },
     reason: nullable("string", { description: "why it failed, was ignored, or waits for another attempt" }),

@@ -22,6 +22,7 @@ export interface Rule {
   readonly platforms: readonly Platform[];
   /** In place of the settings' own. */
   readonly form?: PushForm;
+  readonly verity?: boolean;
 }
 
 /** A form by its name in the settings. @throws DocumentError */
@@ -47,6 +48,7 @@ export function parseRule(json: JsonObject): Rule {
     }
   });
   const form = formOf(json);
+  const verity = json.optionalBoolean("verity");
   try {
     return {
       ...rule(
@@ -56,6 +58,7 @@ export function parseRule(json: JsonObject): Rule {
         platforms,
       ),
       ...(form !== undefined && { form }),
+      ...(verity !== undefined && { verity }),
     };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;

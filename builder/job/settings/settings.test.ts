@@ -44,11 +44,13 @@ test("the first rule that fits decides; none means leave alone", () => {
 });
 
 test("without settings everything is converted, with moderate limits", () => {
-  const { rules, form, targetTag, retryLimit, timeoutSeconds } = settings({});
+  const { rules, form, verity, targetTag, retryLimit, timeoutSeconds } = settings({});
   assert.equal(ruleFor(rules, "a/b", "c")?.convert, true);
-  assert.deepEqual([form, targetTag, retryLimit, timeoutSeconds], ["tag", undefined, 4, 3600]);
+  assert.deepEqual([form, verity, targetTag, retryLimit, timeoutSeconds], ["tag", false, undefined, 4, 3600]);
   assert.equal(settings({ form: "index", targetTag: "{tag}" }).targetTag, "{tag}");
   assert.equal(settings({ rules: [{ form: "referrer" }] }).rules[0]?.form, "referrer");
+  const { verity: trees, rules: some } = settings({ verity: true, rules: [{ verity: false }, {}] });
+  assert.deepEqual([trees, some.map((rule) => rule.verity)], [true, [false, undefined]]);
 });
 
 for (const [value, message] of [
@@ -59,6 +61,7 @@ for (const [value, message] of [
   [{ targetTag: "{tag}" }, /something beside/],
   [{ form: "heap" }, /form: found "heap", expected tag, index or referrer/],
   [{ rules: [{ form: 1 }] }, /rules\[0\]\.form/],
+  [{ verity: "yes" }, /verity: found "yes"/],
   [{ targetTag: "erofs" }, /with \{tag\} in it/],
   [{ timeoutSeconds: "1h" }, /timeoutSeconds: found "1h"/],
   [{ retries: { limit: 1000 } }, /retries\.limit/],

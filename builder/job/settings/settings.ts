@@ -8,6 +8,7 @@
  *         { "repository": "team/*", "tag": "v*", "platforms": ["linux/amd64"] }
  *       ],
  *       "form": "tag",
+ *       "verity": false,
  *       "targetTag": "{tag}-erofs",
  *       "retries": { "limit": 4, "delaySeconds": 5 },
  *       "timeoutSeconds": 3600,
@@ -28,6 +29,8 @@ export interface JobSettings {
   readonly rules: readonly Rule[];
   /** How converted images stand beside their sources. */
   readonly form: PushForm;
+  /** Whether blobs and metadata get dm-verity hash trees. */
+  readonly verity: boolean;
   /** Tag of the converted image: `{tag}` stands for the source's. Default: `{tag}-erofs`, and for an index the source's place. */
   readonly targetTag?: string;
   /** Attempts after the first. */
@@ -101,6 +104,7 @@ export function parseJobSettings(bytes: Uint8Array, registries: readonly string[
     registries: [...registries.map((name) => registryNames(name, [], "--registry")), ...registriesOf(json)],
     rules,
     form,
+    verity: json.optionalBoolean("verity") ?? false,
     ...(tag !== undefined && { targetTag: tag }),
     retryLimit: integerOr(retries, "limit", 4, 100),
     retryDelaySeconds: integerOr(retries, "delaySeconds", 5, 3600),

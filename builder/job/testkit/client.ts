@@ -7,6 +7,7 @@ export interface JobView {
   readonly source: string;
   readonly target: string | null;
   readonly digest: string;
+  readonly verity: boolean;
   readonly status: string;
   readonly reason: string | null;
   readonly errorCode: string | null;

@@ -60,6 +60,7 @@ export async function lookUp(context: QueueContext, held: Held, signal: AbortSig
     digest: found.digest,
     form,
     targetTag,
+    verity: rule?.verity ?? context.settings.verity,
     platforms: platforms.map(formatPlatform),
     sourceBytes: found.sourceBytes,
   };

@@ -189,7 +189,7 @@ export class Worker {
   async #convert(work: Work, log: Logger): Promise<void> {
     const { held, controller } = work;
     const { settings } = this.#context;
-    const { registry, repository, digest, tag, form } = held;
+    const { registry, repository, digest, tag, form, verity } = held;
     const startMs = performance.now();
     log.info("converting");
     const result = await convertInChild(
@@ -197,6 +197,7 @@ export class Worker {
         source: referenceText({ registry, repository, digest }),
         sourceTag: tag,
         form,
+        verity,
         targets: pushTargets(held),
         storeRoot: this.#options.storeRoot,
         ...(settings.maxLayerMiB !== undefined && { maxBlobBytes: settings.maxLayerMiB * 2 ** 20 }),
