@@ -11,6 +11,7 @@ import {
   EROFS_ARTIFACT,
   type ErofsImageLayers,
   erofsImageLayers,
+  erofsStackLayers,
   formatPlatform,
   type ImageConfig,
   isDigest,
@@ -45,6 +46,8 @@ export interface ConvertedRequest {
    * the repository may attach something to them later. Default: only to images named by tag, which the same people may move.
    */
   readonly trustReferrers?: boolean;
+  /** Take an image of several file systems, too, which are for an overlay or to be merged. Default: only of one. */
+  readonly stacks?: boolean;
   /** Told why a form that was there was not taken. */
   readonly onRefused?: (reason: string) => void;
 }
@@ -58,7 +61,10 @@ export interface ConvertedImage {
   readonly sourceDigest: Digest | undefined;
   readonly manifest: Manifest;
   readonly config: ImageConfig;
+  /** Of the only file system, or the topmost. */
   readonly layers: ErofsImageLayers;
+  /** Those below it, lowest first: of stacks only. */
+  readonly below: readonly ErofsImageLayers[];
   readonly access: RepositoryAccess;
 }
 
@@ -91,7 +97,7 @@ async function findThere(reader: RepositoryReader, request: ConvertedRequest): P
     const entry = selectErofsEntry(index, platform);
     if (entry !== undefined) {
       const found = await attempt(request, `the entry ${entry.digest} of its index`, async () =>
-        openConverted(reader, await reader.listed(entry), platform, source?.digest),
+        openConverted(reader, await reader.listed(entry), request, source?.digest),
       );
       if (found !== undefined) return { ...found, how: "index" };
     }
@@ -99,7 +105,7 @@ async function findThere(reader: RepositoryReader, request: ConvertedRequest): P
     fetched = await reader.listed(source);
   }
   if (isErofsManifest(fetched.document))
-    return { ...(await openConverted(reader, fetched, platform, undefined)), how: "itself" };
+    return { ...(await openConverted(reader, fetched, request, undefined)), how: "itself" };
   if (reference.digest !== undefined && !request.trustReferrers) return undefined;
   return findAttached(reader, fetched.digest, request);
 }
@@ -119,7 +125,7 @@ async function findAttached(
       // The list is anybody's word; the manifest itself has to say what it is attached to.
       if (document.kind !== "manifest" || document.subject?.digest !== source)
         throw refused(reader, `is listed for ${source}, and does not name it as its subject`);
-      return openConverted(reader, fetched, request.platform, source);
+      return openConverted(reader, fetched, request, source);
     });
     if (found !== undefined) return { ...found, how: "referrer" };
   }
@@ -141,7 +147,7 @@ async function attempt<T>(request: ConvertedRequest, what: string, work: () => P
 async function openConverted(
   reader: RepositoryReader,
   { document, digest }: FetchedManifest,
-  platform: Platform,
+  { platform, stacks }: ConvertedRequest,
   source: Digest | undefined,
 ): Promise<Omit<Found, "how">> {
   if (document.kind !== "manifest" || !isErofsManifest(document)) throw refused(reader, "has no EROFS layers");
@@ -156,9 +162,12 @@ async function openConverted(
       "ERR_PLATFORM",
       `${reader.name} is an image for ${formatPlatform(offered)}, not for ${formatPlatform(platform)}`,
     );
-  const layers = parsed(reader.name, () => erofsImageLayers(document, config.diffIds));
+  const stack = parsed(reader.name, () =>
+    stacks ? erofsStackLayers(document, config.diffIds) : [erofsImageLayers(document, config.diffIds)],
+  );
   const sourceDigest = source ?? (made !== undefined && isDigest(made) ? made : undefined);
-  return { manifestDigest: digest, sourceDigest, manifest: document, config, layers };
+  const found = { manifestDigest: digest, sourceDigest, manifest: document, config };
+  return { ...found, layers: stack.at(-1)!, below: stack.slice(0, -1) };
 }
 
 function refused(reader: RepositoryReader, why: string): SourceError {

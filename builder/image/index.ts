@@ -5,7 +5,17 @@ export { flattenImage, storeFlat } from "./flat.ts";
 export { LayerError } from "./layer-converter.ts";
 export { WAITING_MS } from "./layer-job.ts";
 export { type PlainError, plainError } from "./layer-messages.ts";
-export { LayerTrees, type MergedImage, MergeError, mergeImage, metaTree } from "./merge-image.ts";
+export {
+  blobsOfLayer,
+  heapBytesOf,
+  LayerTrees,
+  type MergedImage,
+  MergeError,
+  mergeImage,
+  mergeTrees,
+  metaTree,
+  requireHeap,
+} from "./merge-image.ts";
 export { type OptimizeResult, optimizeImage } from "./optimize.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";
 export { UnitWriter } from "./unit-writer.ts";

@@ -40,11 +40,30 @@ export async function mergeImage(
   { verity = false, below }: MergeOptions = {},
 ): Promise<MergedImage> {
   const bottom = below === undefined ? [] : [metaTree(store, below.meta)];
-  const tree = mergeLayers([...bottom, ...layers.map((layer) => trees.take(layer))]);
+  const all = [...bottom, ...layers.map((layer) => trees.take(layer))];
+  return mergeTrees(store, all, [...(below?.blobs ?? []), ...layers.flatMap(blobsOfLayer)], verity);
+}
+
+/** The files that a layer's metadata name. */
+export function blobsOfLayer({ blob, borrowed = [] }: LayerRecord): readonly StoredFile[] {
+  return blob === undefined ? borrowed : [blob, ...borrowed];
+}
+
+/**
+ * Merges trees, lowest first, which become the merge's to change.
+ * @param files those that their blobs are, and maybe more
+ * @throws FormatError, ErofsWriteError, StoreError
+ */
+export async function mergeTrees(
+  store: Store,
+  trees: readonly Tree[],
+  files: readonly StoredFile[],
+  verity: boolean,
+): Promise<MergedImage> {
+  const tree = mergeLayers(trees);
   const image = writeErofs(tree, { layout: "devices" });
-  const ofLayers = layers.flatMap(({ blob, borrowed = [] }) => (blob === undefined ? borrowed : [blob, ...borrowed]));
-  const files = new Map([...(below?.blobs ?? []), ...ofLayers].map((file) => [file.digestHex, file]));
-  const blobs = tree.blobs.map(({ digestHex }) => files.get(digestHex) as StoredFile);
+  const byDigest = new Map(files.map((file) => [file.digestHex, file]));
+  const blobs = tree.blobs.map(({ digestHex }) => byDigest.get(digestHex) as StoredFile);
   return { meta: storedFileOf(await store.putBytes(image.meta, { verity })), blobs, inodes: image.inodes };
 }
 
@@ -70,10 +89,8 @@ export class LayerTrees {
     const { digestHex, size } = layer.meta;
     if (this.trees.has(digestHex)) return;
     this.inodes += layer.stats.inodes ?? 0;
-    this.heapBytes += (layer.stats.inodes ?? 0) * INODE_HEAP_BYTES + size;
-    const limit = getHeapStatistics().heap_size_limit;
-    // A crash for want of memory could not be told in a line.
-    if (this.heapBytes > limit) throw tooLarge(this.inodes, this.heapBytes, limit);
+    this.heapBytes += heapBytesOf(layer.stats.inodes ?? 0) + size;
+    requireHeap(this.inodes, this.heapBytes);
     this.trees.set(digestHex, tree ?? metaTree(this.store, layer.meta));
   }
 
@@ -84,6 +101,17 @@ export class LayerTrees {
     this.trees.delete(digestHex);
     return tree;
   }
+}
+
+/** What a tree of so many inodes takes until it is merged, in bytes. */
+export function heapBytesOf(inodes: number): number {
+  return inodes * INODE_HEAP_BYTES;
+}
+
+/** A crash for want of memory could not be told in a line. @throws MergeError when trees take more than there is */
+export function requireHeap(inodes: number, bytes: number): void {
+  const limit = getHeapStatistics().heap_size_limit;
+  if (bytes > limit) throw tooLarge(inodes, bytes, limit);
 }
 
 function tooLarge(inodes: number, needed: number, limit: number): MergeError {

@@ -70,7 +70,7 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
     };
     const image = openFiles(name, files);
     try {
-      checkTags(image, converted, name);
+      checkTags(image, converted.layers, name);
       if (lease.blobs.every(({ isComplete }) => isComplete)) await remember(options.storeRoot, files);
     } catch (error) {
       image.close();

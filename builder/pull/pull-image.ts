@@ -1,9 +1,11 @@
 import type { ConvertedImage, RetryPolicy } from "../../blobd/registry/index.ts";
 import { type ImageRecord, Store } from "../../blobd/store/index.ts";
+import type { ErofsImageLayers } from "../../formats/oci/index.ts";
 import type { ProgressListener } from "../image/index.ts";
 import { formatSource, type RegistrySpec } from "../names/index.ts";
 import { openFiles } from "../open/index.ts";
 import { checkTags, imageRecord, storedLayer } from "../pushed/index.ts";
+import { mergeStack } from "./merge-stack.ts";
 import { pullLayer } from "./pull-layer.ts";
 
 export interface PullOptions {
@@ -31,7 +33,7 @@ const DEFAULT_JOBS = 3;
 
 /**
  * Fetches all of a converted image into the store: what a conversion of its source would have put there, if it was made by the
- * same version.
+ * same version. One of several file systems is merged into one here.
  * @throws SourceError, FormatError, StoreError, ImageError; the reason of `signal`
  */
 export async function pullImage(
@@ -42,8 +44,8 @@ export async function pullImage(
   const startMs = performance.now();
   const { onProgress = () => {}, jobs = DEFAULT_JOBS, maxBlobBytes } = options;
   const name = formatSource(spec);
-  const { meta, devices } = converted.layers;
-  const layers = [...devices, meta];
+  const stack = [...converted.below, converted.layers];
+  const layers = stack.flatMap(({ meta, devices }) => [...devices, meta]);
   onProgress({
     type: "resolved",
     reference: `${name} (converted: ${converted.how === "itself" ? converted.manifestDigest : converted.how})`,
@@ -80,8 +82,12 @@ export async function pullImage(
     options.signal.throwIfAborted();
     stop.signal.throwIfAborted();
     const files = layers.map((layer, i) => storedLayer(layer, sizes[i]!, name));
-    const { key, record } = imageRecord(converted, name, files.at(-1)!, files.slice(0, -1));
-    checkImage(store, record, converted, name);
+    const { meta, blobs } =
+      stack.length > 1
+        ? await mergeStack(store, name, stack, files)
+        : { meta: files.at(-1)!, blobs: files.slice(0, -1) };
+    const { key, record } = imageRecord(converted, name, meta, blobs);
+    if (stack.length === 1) checkImage(store, record, converted.layers, name);
     store.putImage(key, record);
     return {
       how: converted.how,
@@ -96,13 +102,13 @@ export async function pullImage(
 }
 
 /** Before anybody finds it in the store: it is an image, over these blobs in this order. */
-function checkImage(store: Store, { meta, blobs }: ImageRecord, converted: ConvertedImage, name: string): void {
+function checkImage(store: Store, { meta, blobs }: ImageRecord, layers: ErofsImageLayers, name: string): void {
   const image = openFiles(name, {
     metaPath: store.blobPath(meta.digestHex),
     devicePaths: blobs.map(({ digestHex }) => store.blobPath(digestHex)),
   });
   try {
-    checkTags(image, converted, name);
+    checkTags(image, layers, name);
   } finally {
     image.close();
   }

@@ -42,8 +42,8 @@ export function descriptorOf({ document, digest, bytes }: FetchedManifest): Mani
   return { mediaType: document.mediaType, digest, size: bytes.length };
 }
 
-/** `device`: file data, found by a file system behind it; `meta`: that file system. */
-export type LayerRole = "device" | "meta";
+/** `device`: file data, found by a file system behind it; `lower`: a file system below others; `meta`: the only or topmost one. */
+export type LayerRole = "device" | "lower" | "meta";
 
 /** A compressed layer. */
 export function compressedLayer(role: LayerRole, file: StoredFile, encoded: EncodedBlob): PushedLayer {
@@ -80,7 +80,7 @@ export function indexLayer(of: PushedLayer, index: Uint8Array): PushedLayer {
 }
 
 function roleOf(role: LayerRole): Readonly<Record<string, string>> {
-  return role === "device" ? { [EROFS_ANNOTATIONS.role]: "device" } : {};
+  return role === "meta" ? {} : { [EROFS_ANNOTATIONS.role]: role === "lower" ? "overlay-lower" : role };
 }
 
 function verityOf({ verity }: StoredFile): Readonly<Record<string, string>> {

@@ -14,6 +14,7 @@ import { descriptorOf } from "./documents.ts";
 import { type ConvertedEntry, convertedIndex, imageIndex } from "./image-index.ts";
 import { type ContainerdFormat, pushLayers } from "./push-layers.ts";
 import { type EncodingOptions, type PushedManifest, type PushProgress, pushManifest } from "./push-manifest.ts";
+import { pushStack } from "./push-stack.ts";
 import { findManifest, openSource, type SourceImage } from "./source-image.ts";
 import { openTarget, type PushTarget, type TargetOptions } from "./target.ts";
 
@@ -23,7 +24,8 @@ import { openTarget, type PushTarget, type TargetOptions } from "./target.ts";
  */
 export type PushForm = "tag" | "index" | "referrer";
 
-export type PushFormat = "erofs" | ContainerdFormat;
+/** `erofs`: one file system; `erofs-layers`: one for each layer, for an overlay. */
+export type PushFormat = "erofs" | "erofs-layers" | ContainerdFormat;
 
 export interface PushOptions extends EncodingOptions, TargetOptions {
   readonly storeRoot: string;
@@ -91,7 +93,9 @@ export async function pushImages(images: readonly ImageRecord[], options: PushOp
       const manifest =
         format === "erofs"
           ? await pushManifest(store, record, options, target, onProgress, attachedTo)
-          : await pushLayers(store, record, format, options, target, onProgress);
+          : format === "erofs-layers"
+            ? await pushStack(store, record, options, target, onProgress)
+            : await pushLayers(store, record, format, options, target, onProgress);
       const { platform } = configOfRecord(record);
       pushed.push({ record, platform: subject?.entry?.platform ?? platform, manifest });
     }
@@ -149,7 +153,7 @@ async function indexOf(
     platform,
   }));
   // containerd's own form asks for no feature of the host's.
-  const features = format === "erofs" ? [EROFS_FEATURE] : [];
+  const features = format === "erofs" || format === "erofs-layers" ? [EROFS_FEATURE] : [];
   if (form === "tag" || source === undefined) return convertedIndex(entries, features);
   const { place, root } = source;
   if (place.name !== target.name) await copyManifest(place, target, descriptorOf(root));

@@ -1,5 +1,5 @@
 import { SourceError } from "../../blobd/registry/index.ts";
-import { type ImageRecord, type Store, type StoredFile, storedFileOf } from "../../blobd/store/index.ts";
+import { type ImageRecord, type LayerRecord, type Store, type StoredFile, storedFileOf } from "../../blobd/store/index.ts";
 import { CONTAINERD_21_LAYER, CONTAINERD_LAYER, type Digest, ZSTD_SUFFIX } from "../../formats/oci/index.ts";
 import type { Tree } from "../../formats/tree/index.ts";
 import { metaTree, storeFlat } from "../image/index.ts";
@@ -36,7 +36,7 @@ export async function pushLayers(
   onProgress: PushProgress = () => {},
 ): Promise<PushedManifest> {
   const files: StoredFile[] = [];
-  for (const tree of await standaloneTrees(store, image))
+  for (const { tree } of await standaloneLayers(store, image))
     files.push(storedFileOf(await storeFlat(store, tree, target.signal)));
   onProgress({ type: "blobs", blobs: files });
   const layers: PushedLayer[] = [];
@@ -49,16 +49,17 @@ export async function pushLayers(
   return manifestOver(image, replacedLayers(image.config, layers), layers, files, target);
 }
 
-async function standaloneTrees(store: Store, image: ImageRecord): Promise<Tree[]> {
-  const trees: Tree[] = [];
+/** The image's layers, lowest first, as overlayfs puts them together. @throws SourceError, FormatError */
+export async function standaloneLayers(store: Store, image: ImageRecord): Promise<{ layer: LayerRecord; tree: Tree }[]> {
+  const layers = [];
   for (const key of image.layers) {
     const layer = await store.getLayer(key);
     if (layer === undefined)
       throw new SourceError("ERR_NOT_FOUND", `layer ${key} is no longer in ${store.root}: use --pull`);
-    trees.push(metaTree(store, layer.meta));
+    layers.push({ layer, tree: metaTree(store, layer.meta) });
   }
-  makeStandalone(trees);
-  return trees;
+  makeStandalone(layers.map(({ tree }) => tree));
+  return layers;
 }
 
 async function pushLayer(

@@ -103,7 +103,8 @@ export async function manifestOver(
   return { descriptor, bytes, layers, contentBytes: files.reduce((sum, { size }) => sum + size, 0) };
 }
 
-async function pushFile(
+/** A file of the store as a layer, and its chunk index where that is one of its own. @throws SourceError, StoreError */
+export async function pushFile(
   store: Store,
   role: LayerRole,
   file: StoredFile,
@@ -119,7 +120,7 @@ async function pushFile(
   const index = await pushPlainBlob(store, file, encode.chunkBytes, target, onProgress);
   const layer = plainLayer(role, file);
   // Nothing may come behind the file system, and it is read as a whole anyway.
-  if (role === "meta") return [layer];
+  if (role !== "device") return [layer];
   const chunkIndex = indexLayer(layer, index);
   await pushBytes(index, chunkIndex.descriptor.digest, target);
   return [layer, chunkIndex];

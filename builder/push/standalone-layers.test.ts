@@ -3,6 +3,7 @@ import { test } from "node:test";
 import {
   Inode,
   isImplied,
+  isOpaque,
   newImpliedDirectory,
   newLowerLink,
   newWhiteout,
@@ -83,4 +84,19 @@ test("a hard link into a lower layer is refused by name", () => {
     code: "ERR_UNSUPPORTED",
     message: /\/a\/link links to \/b\/file of a layer below/,
   });
+});
+
+test("the lowest layer hides nothing, others do", () => {
+  const trees = [layer(["a", 0o755]), layer(["a", 0o755])];
+  for (const { root, dirs } of trees) {
+    setOpaque(dirs[0]!, true);
+    dirs[0]!.children!.set("gone", newWhiteout());
+    root.children!.set("gone", newWhiteout());
+  }
+  makeStandalone(trees);
+  const marks = trees.map(({ root, dirs }) => [isOpaque(dirs[0]!), dirs[0]!.children!.size, root.children!.size]);
+  assert.deepEqual(marks, [
+    [false, 0, 1],
+    [true, 1, 2],
+  ]);
 });

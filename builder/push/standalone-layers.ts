@@ -14,11 +14,12 @@ import {
   removeXattr,
   type Tree,
   XATTR_IMPLIED,
+  XATTR_OPAQUE,
 } from "../../formats/tree/index.ts";
 
 /**
  * Changes the trees of an image's layers, lowest first, so that overlayfs puts them together as a merge does: a directory that
- * a layer only implies gets what the topmost layer below says of it.
+ * a layer only implies gets what the topmost layer below says of it, and the lowest layer hides nothing.
  * @throws FormatError ERR_UNSUPPORTED for a hard link into a lower layer, which no file system of its own can hold
  */
 export function makeStandalone(trees: readonly Tree[]): void {
@@ -28,7 +29,10 @@ export function makeStandalone(trees: readonly Tree[]): void {
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
       const { dir, path } = next;
       if (isImplied(dir)) fill(dir, path, trees.slice(0, layer));
+      // The lowest has nothing to hide.
+      if (layer === 0) removeXattr(dir, XATTR_OPAQUE);
       for (const [name, child] of dir.children!) {
+        if (layer === 0 && isWhiteout(child)) dir.children!.delete(name);
         const target = lowerLinkTarget(child);
         if (target !== undefined) throw lowerLink([...path, name].join("/"), target);
         if (child.children !== null) stack.push({ dir: child, path: [...path, name] });

@@ -1,6 +1,6 @@
 import { type ConvertedImage, SourceError } from "../../blobd/registry/index.ts";
 import type { ImageRecord, StoredFile } from "../../blobd/store/index.ts";
-import { digestHex, type ErofsLayer } from "../../formats/oci/index.ts";
+import { digestHex, type ErofsImageLayers, type ErofsLayer } from "../../formats/oci/index.ts";
 import { BLOCK_SIZE } from "../../formats/tree/index.ts";
 import type { OpenedImage } from "../open/index.ts";
 
@@ -37,8 +37,8 @@ export function imageRecord(
 }
 
 /** The metadata name their blobs by digest: layers in another order would be another image's files. @throws SourceError */
-export function checkTags(image: OpenedImage, { layers }: ConvertedImage, name: string): void {
-  const digests = layers.devices.map(({ contentDigest }) => digestHex(contentDigest));
+export function checkTags(image: OpenedImage, { devices }: ErofsImageLayers, name: string): void {
+  const digests = devices.map(({ contentDigest }) => digestHex(contentDigest));
   for (const [index, { tag }] of image.reader.devices.entries())
     if (/^[0-9a-f]{64}$/.test(tag) && tag !== digests[index])
       throw new SourceError(

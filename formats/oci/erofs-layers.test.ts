@@ -3,6 +3,7 @@ import { test } from "node:test";
 import {
   DocumentError,
   erofsImageLayers,
+  erofsStackLayers,
   isErofsManifest,
   type Manifest,
   OCI_MANIFEST,
@@ -106,11 +107,29 @@ const withAnnotation = (name: string, value: string) => ({
   ...device,
   annotations: { ...device.annotations, [name]: value },
 });
+const lower = { ...meta, annotations: { ...meta.annotations, "org.erofs.role": "overlay-lower" } };
+
+test("file systems over each other, each with the devices before it", () => {
+  const stack = erofsStackLayers(manifest([device, lower, lower, device, device, meta]), []);
+  assert.deepEqual(
+    stack.map(({ meta, devices }) => [meta.descriptor.annotations.get("org.erofs.role"), devices.length]),
+    [
+      ["overlay-lower", 1],
+      ["overlay-lower", 0],
+      [undefined, 2],
+    ],
+  );
+  assert.deepEqual(erofsStackLayers(manifest([device, meta]), []), [erofsImageLayers(manifest([device, meta]), [])]);
+});
+
 for (const [name, layers, code] of [
   ["no file system", [device], "ERR_BAD_VALUE"],
   ["no layers", [], "ERR_BAD_VALUE"],
   ["two file systems", [meta, meta], "ERR_UNSUPPORTED"],
-  ["an overlay", [withAnnotation("org.erofs.role", "overlay-lower"), meta], "ERR_UNSUPPORTED"],
+  ["an overlay", [lower, meta], "ERR_UNSUPPORTED"],
+  ["data of an overlay", [withAnnotation("org.erofs.role", "overlay-data"), meta], "ERR_UNSUPPORTED"],
+  ["a lower that is no EROFS", [withAnnotation("org.erofs.role", "overlay-lower"), meta], "ERR_BAD_VALUE"],
+  ["a device last", [device, meta, device], "ERR_BAD_VALUE"],
   [
     "a tar as the last layer",
     [device, { ...meta, mediaType: "application/vnd.oci.image.layer.v1.tar+zstd" }],

@@ -84,35 +84,53 @@ export function isErofsManifest(manifest: Manifest): boolean {
  *   the specification forbids
  */
 export function erofsImageLayers(manifest: Manifest, diffIds: readonly Digest[]): ErofsImageLayers {
+  const stack = erofsStackLayers(manifest, diffIds);
+  if (stack.length === 1) return stack[0]!;
+  throw new DocumentError(
+    "ERR_UNSUPPORTED",
+    "manifest.layers",
+    `found ${stack.length} file systems for an overlay, expected one over its devices; fetched whole, without --lazy, they are merged`,
+  );
+}
+
+/**
+ * The file systems of an image, lowest first, each with its devices: an overlay puts them over each other (spec.md, 3.8 and 7).
+ *
+ * @param diffIds as above
+ * @throws DocumentError ERR_UNSUPPORTED for roles that only an overlay of the kernel's can play, ERR_BAD_VALUE as above
+ */
+export function erofsStackLayers(manifest: Manifest, diffIds: readonly Digest[]): readonly ErofsImageLayers[] {
   const { layers } = manifest;
-  const devices: ErofsLayer[] = [];
+  const stack: ErofsImageLayers[] = [];
+  let devices: ErofsLayer[] = [];
   for (let i = 0; i < layers.length; i++) {
     const path = `manifest.layers[${i}]`;
     const descriptor = layers[i]!;
     if (descriptor.mediaType === EROFS_CHUNK_INDEX) {
       // It belongs to the layer before it, which has taken it.
-      if (i === 0)
-        throw new DocumentError("ERR_BAD_VALUE", path, "a chunk index comes first, expected the layer it is for");
+      if (i === 0 || i === layers.length - 1)
+        throw new DocumentError("ERR_BAD_VALUE", path, "a chunk index comes first or last, expected it behind its layer");
       continue;
     }
     const layer = erofsLayer(descriptor, layers[i + 1], diffIds[i], path);
     const role = descriptor.annotations.get(EROFS_ANNOTATIONS.role);
     if (role === "device") devices.push(layer);
-    else if (i !== layers.length - 1 || role !== undefined)
+    else if (role !== undefined && role !== "overlay-lower")
       throw new DocumentError(
         "ERR_UNSUPPORTED",
         path,
-        `found the role ${JSON.stringify(role ?? "none")}, expected devices and one file system without a role behind them`,
+        `found the role ${JSON.stringify(role.slice(0, 100))}, expected device, overlay-lower or none`,
       );
     else if (bare(descriptor.mediaType) !== EROFS_LAYER)
-      throw new DocumentError(
-        "ERR_BAD_VALUE",
-        path,
-        `found ${descriptor.mediaType}, expected ${EROFS_LAYER} as the last layer`,
-      );
-    else return { meta: layer, devices };
+      throw new DocumentError("ERR_BAD_VALUE", path, `found ${descriptor.mediaType}, expected ${EROFS_LAYER}`);
+    else {
+      stack.push({ meta: layer, devices });
+      devices = [];
+    }
   }
-  throw new DocumentError("ERR_BAD_VALUE", "manifest.layers", "has no file system behind its devices");
+  if (stack.length === 0 || devices.length > 0)
+    throw new DocumentError("ERR_BAD_VALUE", "manifest.layers", "has no file system behind its devices");
+  return stack;
 }
 
 function erofsLayer(

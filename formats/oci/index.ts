@@ -15,6 +15,7 @@ export {
   type ErofsImageLayers,
   type ErofsLayer,
   erofsImageLayers,
+  erofsStackLayers,
   isErofsManifest,
   SOURCE_ANNOTATION,
   verityAnnotations,

@@ -44,6 +44,7 @@ async function pullForm(
   const found = await findPushed(spec, {
     signal,
     retry: { onRetry },
+    stacks: true,
     ...(trustReferrers && { trustReferrers }),
     onRefused: (message) => onProgress({ type: "warning", message }),
   });
@@ -52,7 +53,8 @@ async function pullForm(
     if (found.how === "itself") throw new SourceError("ERR_UNSUPPORTED", `${found.manifestDigest}: ${why}`);
     onProgress({ type: "warning", message: `the converted form (${found.manifestDigest}) is not used: ${why}` });
   };
-  if (layer.verity && [found.layers.meta, ...found.layers.devices].some(({ verity }) => verity === undefined))
+  const files = [...found.below, found.layers].flatMap(({ meta, devices }) => [meta, ...devices]);
+  if (layer.verity && files.some(({ verity }) => verity === undefined))
     return refuse("it was pushed without hash trees");
   try {
     return await pullImage(spec, found, {

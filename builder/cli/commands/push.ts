@@ -161,12 +161,12 @@ function tell({ listener }: ProgressView, reference: string, event: PushEvent): 
 }
 
 function formatOf({ format = "erofs", prefetch, verity }: PushCommandOptions, form: PushForm): PushFormat {
-  if (format !== "erofs" && format !== "containerd" && format !== "containerd-2.1")
-    throw new UsageError(`--format ${format}: expected erofs, containerd or containerd-2.1`);
+  if (format !== "erofs" && format !== "erofs-layers" && format !== "containerd" && format !== "containerd-2.1")
+    throw new UsageError(`--format ${format}: expected erofs, erofs-layers, containerd or containerd-2.1`);
   if (format === "erofs") return format;
   if (form !== "tag") throw new UsageError(`--format ${format}: goes under a tag of its own, not as ${form}`);
-  if (prefetch !== undefined || verity)
-    throw new UsageError(`--format ${format}: --prefetch and --verity are for the other format`);
+  if (prefetch !== undefined) throw new UsageError(`--format ${format}: --prefetch is for the merged form`);
+  if (verity && format !== "erofs-layers") throw new UsageError(`--format ${format}: --verity is for the other formats`);
   return format;
 }
 

@@ -1,0 +1,52 @@
+import { type ImageRecord, type Store, type StoredFile, storedFileOf } from "../../blobd/store/index.ts";
+import { writeErofs } from "../../formats/erofs/writer/index.ts";
+import { blobsOfLayer } from "../image/index.ts";
+import { erofsConfig, type LayerRole, type PushedLayer } from "./documents.ts";
+import { standaloneLayers } from "./push-layers.ts";
+import {
+  type EncodingOptions,
+  manifestOver,
+  type PushedManifest,
+  type PushProgress,
+  pushFile,
+} from "./push-manifest.ts";
+import type { PushTarget } from "./target.ts";
+
+/**
+ * Pushes an image as one file system for each of its layers, for an overlay, in the form of the draft EROFS image specification:
+ * each behind its blob, which is the same as in the merged form. The caller puts the manifest.
+ * @throws SourceError when the image was not made of layers here; FormatError, StoreError
+ */
+export async function pushStack(
+  store: Store,
+  image: ImageRecord,
+  options: EncodingOptions,
+  target: PushTarget,
+  onProgress: PushProgress = () => {},
+): Promise<PushedManifest> {
+  const files: { readonly role: LayerRole; readonly file: StoredFile }[] = [];
+  const systems = await standaloneLayers(store, image);
+  for (const [index, { layer, tree }] of systems.entries()) {
+    const blobs = new Map(blobsOfLayer(layer).map((blob) => [blob.digestHex, blob]));
+    for (const { digestHex } of tree.blobs) files.push({ role: "device", file: blobs.get(digestHex)! });
+    const verity = image.meta.verity !== undefined;
+    const meta = await store.putBytes(writeErofs(tree, { layout: "devices" }).meta, { verity });
+    files.push({ role: index < systems.length - 1 ? "lower" : "meta", file: storedFileOf(meta) });
+  }
+  onProgress({ type: "blobs", blobs: files.map(({ file }) => file) });
+  const layers: PushedLayer[] = [];
+  for (const [index, { role, file }] of files.entries())
+    layers.push(
+      ...(await pushFile(store, role, file, options, target, (state, bytes) =>
+        onProgress({ type: "blob", index, state, bytes }),
+      )),
+    );
+  const config = erofsConfig(image.config, layers);
+  return manifestOver(
+    image,
+    config,
+    layers,
+    files.map(({ file }) => file),
+    target,
+  );
+}
