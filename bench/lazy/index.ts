@@ -14,7 +14,7 @@ import {
   withWorkFolder,
 } from "../kit/index.ts";
 import { measureHost } from "./host.ts";
-import { BARE, type Inputs, makeInputs, TAR } from "./inputs.ts";
+import { BARE, type Inputs, makeInputs, optimizedTag, TAR } from "./inputs.ts";
 import { type Link, type LinkOptions, startLink } from "./link.ts";
 import { reportOf } from "./report.ts";
 import { MODES, type Mode, type Results, type WorkloadResult } from "./results.ts";
@@ -76,13 +76,18 @@ async function startAll(
   { rounds, quiet }: LazyBenchOptions,
 ) {
   const convertSeconds: number[] = [];
-  const starts = inputs.workloads.map(() => ({ warm: [] as Start[], lazy: [] as Start[], listed: [] as Start[] }));
+  const starts = inputs.workloads.map(() => ({
+    warm: [] as Start[],
+    lazy: [] as Start[],
+    listed: [] as Start[],
+    optimized: [] as Start[],
+  }));
   for (let round = 1; round <= rounds; round++) {
     convertSeconds.push(await convertSecondsOf(inputs, link, join(work, "converted")));
     say(`round ${round}: converted in ${convertSeconds.at(-1)!.toFixed(1)} s`);
     for (const [at, workload] of inputs.workloads.entries())
       for (const mode of MODES) {
-        if (mode === "listed" && !workload.isListed) continue;
+        if ((mode === "listed" || mode === "optimized") && !workload.isListed) continue;
         const start = await startOne(inputs, link, join(work, mode), mode, workload, env, quiet);
         starts[at]![mode].push(start);
         say(
@@ -130,7 +135,8 @@ async function startOne(
     const image = `${inputs.registry.host}/${inputs.repository}:${TAR}`;
     return measureStart(["--store", inputs.storeRoot, image], workload, env, quiet);
   }
-  const image = `${host}/${inputs.repository}:${mode === "lazy" ? BARE : workload.id}`;
+  const tags = { lazy: BARE, listed: workload.id, optimized: optimizedTag(workload.id) };
+  const image = `${host}/${inputs.repository}:${tags[mode]}`;
   const start = await measureStart(
     ["--lazy", "--store", store, image],
     workload,

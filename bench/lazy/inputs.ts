@@ -9,7 +9,7 @@ import { type Workload, type WorkloadId, workloads } from "./workloads.ts";
 
 export interface Inputs {
   readonly registry: Registry;
-  /** The image's name in the registry, without host and tag. Tags: TAR, BARE, and the workloads' IDs. */
+  /** The image's name in the registry, without host and tag. Tags: TAR, BARE, the workloads' IDs, and `optimizedTag` of these. */
   readonly repository: string;
   /** Holds all of the image. */
   readonly storeRoot: string;
@@ -29,6 +29,8 @@ export interface Inputs {
 export const TAR = "tar";
 /** The pushed form without a list. */
 export const BARE = "erofs";
+/** The image laid out anew by a workload's list, with the list that goes with it. */
+export const optimizedTag = (id: WorkloadId) => `${id}-optimized`;
 
 // This file is dist/bench/lazy/inputs.js when it runs.
 const MAKE_IMAGE = fileURLToPath(new URL("../../../samples/demo/make-image.sh", import.meta.url));
@@ -47,25 +49,34 @@ export async function makeInputs(
   await pushImage(layout, "latest", name(TAR));
   const storeRoot = join(work, "store");
   const inStore = { ...env, EROFSIFY_STORE: storeRoot, EROFSIFY_SERVE_IDLE: "2" };
-  const erofsifyIn = async (...args: string[]) => {
-    const { status, stdout, stderr } = await erofsify(args, { env: inStore });
+  const erofsifyIn = async (args: readonly string[], env: Readonly<Record<string, string>> = inStore) => {
+    const { status, stdout, stderr } = await erofsify(args, { env });
     if (status !== 0) throw new Error(`erofsify ${args.join(" ").slice(0, 300)}: ${stderr}`);
     return stdout;
   };
-  const pushed = JSON.parse(await erofsifyIn("push", "--json", "--quiet", name(TAR), "--to", name(BARE)));
+  const pushed = JSON.parse(await erofsifyIn(["push", "--json", "--quiet", name(TAR), "--to", name(BARE)]));
   const image = await openImage(name(TAR), { storeRoot });
   const all = workloads(image.reader).filter(({ id }) => wanted.includes(id));
   image.close();
   const listedBytes = new Map<WorkloadId, number>();
+  // Optimized images take the name of the one that they are made of: they have a store of their own.
+  const hotRoot = join(work, "hot");
+  const inHotStore = { ...env, EROFSIFY_STORE: hotRoot };
+  const plain = JSON.parse(await erofsifyIn(["--json", "--quiet", name(TAR)], inHotStore)) as { image: string };
   for (const { id, script } of all.filter(({ isListed }) => isListed)) {
     say(`recording what is read: ${id}`);
     const list = join(work, `${id}.json`);
     const record = ["--lazy", "--quiet", "--memory", "2GiB", "--record", list];
-    await erofsifyIn("run", ...record, name(BARE), "--", "sh", "-c", script);
-    await erofsifyIn("push", "--quiet", "--prefetch", list, name(TAR), "--to", name(id));
+    await erofsifyIn(["run", ...record, name(BARE), "--", "sh", "-c", script]);
+    await erofsifyIn(["push", "--quiet", "--prefetch", list, name(TAR), "--to", name(id)]);
     listedBytes.set(id, await sumOf(list));
+    const hot = join(work, `${id}-hot.json`);
+    await erofsifyIn(["optimize", "--quiet", plain.image, "--trace", list, "-o", hot], inHotStore);
+    await erofsifyIn(["push", "--quiet", "--prefetch", hot, name(TAR), "--to", name(optimizedTag(id))], inHotStore);
     await rm(list);
+    await rm(hot);
   }
+  await rm(hotRoot, { recursive: true });
   return {
     registry,
     repository,

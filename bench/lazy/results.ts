@@ -4,8 +4,11 @@ import type { LinkOptions } from "./link.ts";
 import type { Start } from "./starts.ts";
 import type { Workload, WorkloadId } from "./workloads.ts";
 
-/** How a guest gets its image: all of it is there; what it reads is fetched; the same, and a list ahead. */
-export const MODES = ["warm", "lazy", "listed"] as const;
+/**
+ * How a guest gets its image: all of it is there; what it reads is fetched; the same, and a list ahead; the same of an image that
+ * `erofsify optimize` has laid out by the list.
+ */
+export const MODES = ["warm", "lazy", "listed", "optimized"] as const;
 export type Mode = (typeof MODES)[number];
 
 export interface WorkloadResult extends Pick<Workload, "id" | "name"> {
