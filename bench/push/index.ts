@@ -32,7 +32,7 @@ export interface PushBenchOptions {
 export async function benchPush(options: PushBenchOptions): Promise<void> {
   await withWorkFolder(options.workDirectory, "push", async (work) => {
     say("making inputs");
-    const inputs = await makeInputs(work);
+    const inputs = await makeInputs(work, options.parts.includes("images"));
     try {
       const machine = await describeMachine(versionsOf(inputs));
       let results: Results = { benchmark: "push", machine, dates: {} };

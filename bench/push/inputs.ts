@@ -30,14 +30,17 @@ export interface Inputs {
 /** Tag of the image in its layout, given by make-image.sh. */
 export const TAG = "latest";
 
-/** Makes or finds the inputs and starts a registry. Needs root. */
-export async function makeInputs(work: string): Promise<Inputs> {
+/**
+ * Makes or finds the inputs and starts a registry. Needs root.
+ * @param isSourceNeeded whether the image itself has to be in that registry
+ */
+export async function makeInputs(work: string, isSourceNeeded: boolean): Promise<Inputs> {
   const layout = readLayout(await script("demo/make-image.sh", "bench"));
   const linuxSource = await script("lab/linux-source.sh");
   const registry = await startRegistry();
   const lab = await enterLab([work]);
   const reference = `${registry.host}/source/app:${TAG}`;
-  await pushImage(layout.layout, TAG, reference);
+  if (isSourceNeeded) await pushImage(layout.layout, TAG, reference);
   const layers = layout.layers.map(({ digest }) => layoutBlobPath(layout.layout, digest));
   const bytes = (paths: readonly string[]) => paths.reduce((sum, path) => sum + statSync(path).size, 0);
   const tarBytes = [bytes(layers), bytes([linuxSource])] as const;

@@ -51,6 +51,8 @@ export async function pushLayers(
 
 /** The image's layers, lowest first, as overlayfs puts them together. @throws SourceError, FormatError */
 export async function standaloneLayers(store: Store, image: ImageRecord): Promise<{ layer: LayerRecord; tree: Tree }[]> {
+  if (image.layers.length === 0)
+    throw new SourceError("ERR_UNSUPPORTED", `${image.references.at(-1)} has no layers: push it without --format`);
   const layers = [];
   for (const key of image.layers) {
     const layer = await store.getLayer(key);

@@ -16,6 +16,9 @@ export interface JobView {
   readonly sourceBytes: number | null;
   readonly targetBytes: number | null;
   readonly targetDigest: string | null;
+  /** ISO 8601. */
+  readonly created: string;
+  readonly finished: string | null;
 }
 
 /** Talks to a service on a loopback port. */
