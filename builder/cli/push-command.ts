@@ -21,7 +21,7 @@ export function registerPush(program: Command, { jsonOption, storeOption, dictOp
     )
     .option(
       "--format <name>",
-      "erofs: the draft's, merged; erofs-layers: the draft's, each layer for itself; containerd: layers that the erofs snapshotter of containerd 2.2 and later pulls, containerd-2.1: of 2.1",
+      "erofs: the draft's, merged; erofs-layers: the draft's, each layer for itself; containerd: layers that the erofs snapshotter of containerd 2.3 and later pulls, containerd-2.1: of 2.1 and 2.2",
       "erofs",
     )
     .option("--all-platforms", "the image of every platform that the source has")

@@ -17,8 +17,8 @@ import { makeStandalone } from "./standalone-layers.ts";
 import type { PushTarget } from "./target.ts";
 
 /**
- * What containerd's own erofs snapshotter pulls: from 2.2 on `application/vnd.erofs.layer.v1`, also with zstd; 2.1 knows layers
- * by a type that ends in `.erofs`, as they are.
+ * What containerd's own erofs snapshotter pulls: from 2.3 on `application/vnd.erofs.layer.v1`, also with zstd; 2.1 and 2.2 know
+ * layers by a type that ends in `.erofs`, as they are.
  */
 export type ContainerdFormat = "containerd" | "containerd-2.1";
 

@@ -18,9 +18,9 @@ export const ZSTD_SUFFIX = "+zstd";
 /** In `os.features` of configs and index entries (5.4). */
 export const EROFS_FEATURE = "erofs";
 
-/** A layer as containerd's erofs differ takes it from 2.2 on, also with `+zstd` (containerd, core/images/mediatypes.go). */
+/** A layer as containerd's erofs differ takes it from 2.3 on, also with `+zstd` (containerd, core/images/mediatypes.go). */
 export const CONTAINERD_LAYER = "application/vnd.erofs.layer.v1";
-/** The same for 2.1: a layer by its beginning, EROFS by its end, never with a suffix (containerd 2.1, plugins/diff/erofs). */
+/** The same for 2.1 and 2.2: a layer by its beginning, EROFS by its end, never with a suffix (containerd 2.1, plugins/diff/erofs). */
 export const CONTAINERD_21_LAYER = "application/vnd.oci.image.layer.v1.erofs";
 /** `artifactType` of a converted image that is attached to its source: what referrers are filtered by. Ours, not the draft's. */
 export const EROFS_ARTIFACT = "application/vnd.erofs.image.v1";
