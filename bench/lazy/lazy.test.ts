@@ -73,7 +73,10 @@ test("lazy starts are held against warm ones and what they fetched, warm files a
 test("the tables have the conversion with the start that follows it, and shares of the image", () => {
   const text = markdownReport(reportOf(RESULTS));
   assert.match(text, /\| python3 imports \| 31\.0 \| 16\.0 \(15\.0 to 17\.0\) \| 20\.0 \| 11\.0 \| 10\.0 \|/);
-  assert.match(text, /\| 4\.0 \| 6\.0 \| 5\.0 \| 4\.5 \| 100\.0 \(25\.0 %\) \| 25\.0 \(6\.3 %\) \| 20\.0 \(5\.0 %\) \|/);
+  assert.match(
+    text,
+    /\| 4\.0 \| 6\.0 \| 5\.0 \| 4\.5 \| 100\.0 \(25\.0 %\) \| 25\.0 \(6\.3 %\) \| 20\.0 \(5\.0 %\) \|/,
+  );
   assert.match(text, /≤ 1000 ms \| 1200 ms \| missed/);
   assert.match(reportOf(RESULTS).svg, /converted first/);
   assert.doesNotMatch(markdownReport(reportOf({ ...RESULTS, workloads: [] })), /NaN/);

@@ -80,7 +80,13 @@ export async function exportSingle(
       await out.write(image.meta, 0, image.meta.length, 0);
       for (const [index, { digestHex }] of tree.blobs.entries()) {
         const offset = (image.blobBaseBlocks[index] as number) * BLOCK_SIZE;
-        await copyInto(store.blobPath(digestHex), out, offset, dataBytes.get(digestHex) ?? Number.POSITIVE_INFINITY, signal);
+        await copyInto(
+          store.blobPath(digestHex),
+          out,
+          offset,
+          dataBytes.get(digestHex) ?? Number.POSITIVE_INFINITY,
+          signal,
+        );
       }
       await out.truncate(image.totalBlocks * BLOCK_SIZE);
       return verity ? appendTree(out, written, image.totalBlocks) : undefined;

@@ -165,9 +165,6 @@ test("an index of two platforms becomes one with their converted images in its o
   const again = await client.waitFor(job.id, "done", "failed", "ignored");
   assert.deepEqual([again.status, again.reason, again.targetDigest], ["done", null, made.digest]);
 });
-  assert.equal((await client.fetch(`/api/v1/jobs/${job.id}/retry`, { method: "POST" })).status, 202);
-  assert.equal((await client.waitFor(job.id, "done", "failed", "ignored")).errorCode, "ERR_MOVED");
-});
 
 /** Pushes a manifest that is there under a tag, as another client would. */
 async function putAgain(repository: string, from: string, to: string): Promise<void> {

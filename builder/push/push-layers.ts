@@ -1,5 +1,11 @@
 import { SourceError } from "../../blobd/registry/index.ts";
-import { type ImageRecord, type LayerRecord, type Store, type StoredFile, storedFileOf } from "../../blobd/store/index.ts";
+import {
+  type ImageRecord,
+  type LayerRecord,
+  type Store,
+  type StoredFile,
+  storedFileOf,
+} from "../../blobd/store/index.ts";
 import { CONTAINERD_21_LAYER, CONTAINERD_LAYER, type Digest, ZSTD_SUFFIX } from "../../formats/oci/index.ts";
 import type { Tree } from "../../formats/tree/index.ts";
 import { metaTree, storeFlat } from "../image/index.ts";
@@ -50,7 +56,10 @@ export async function pushLayers(
 }
 
 /** The image's layers, lowest first, as overlayfs puts them together. @throws SourceError, FormatError */
-export async function standaloneLayers(store: Store, image: ImageRecord): Promise<{ layer: LayerRecord; tree: Tree }[]> {
+export async function standaloneLayers(
+  store: Store,
+  image: ImageRecord,
+): Promise<{ layer: LayerRecord; tree: Tree }[]> {
   if (image.layers.length === 0)
     throw new SourceError("ERR_UNSUPPORTED", `${image.references.at(-1)} has no layers: push it without --format`);
   const layers = [];

@@ -109,7 +109,11 @@ export function erofsStackLayers(manifest: Manifest, diffIds: readonly Digest[])
     if (descriptor.mediaType === EROFS_CHUNK_INDEX) {
       // It belongs to the layer before it, which has taken it.
       if (i === 0 || i === layers.length - 1)
-        throw new DocumentError("ERR_BAD_VALUE", path, "a chunk index comes first or last, expected it behind its layer");
+        throw new DocumentError(
+          "ERR_BAD_VALUE",
+          path,
+          "a chunk index comes first or last, expected it behind its layer",
+        );
       continue;
     }
     const layer = erofsLayer(descriptor, layers[i + 1], diffIds[i], path);

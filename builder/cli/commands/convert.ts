@@ -62,7 +62,10 @@ export async function run(ref: string, options: ConvertCommandOptions): Promise<
       ...(pushed && { pushed: pushed.result }),
     });
     if (options.json) await writeLines([JSON.stringify(json(), null, 2)]);
-    else if (!options.quiet) await writeOut(textResult(obtained, storeRoot, exported) + (single ? singleText(single) : "") + (pushed?.text ?? ""));
+    else if (!options.quiet)
+      await writeOut(
+        textResult(obtained, storeRoot, exported) + (single ? singleText(single) : "") + (pushed?.text ?? ""),
+      );
   } finally {
     progress.stop();
     interrupt.dispose();

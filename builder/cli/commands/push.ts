@@ -166,7 +166,8 @@ function formatOf({ format = "erofs", prefetch, verity }: PushCommandOptions, fo
   if (format === "erofs") return format;
   if (form !== "tag") throw new UsageError(`--format ${format}: goes under a tag of its own, not as ${form}`);
   if (prefetch !== undefined) throw new UsageError(`--format ${format}: --prefetch is for the merged form`);
-  if (verity && format !== "erofs-layers") throw new UsageError(`--format ${format}: --verity is for the other formats`);
+  if (verity && format !== "erofs-layers")
+    throw new UsageError(`--format ${format}: --verity is for the other formats`);
   return format;
 }
 
