@@ -4,18 +4,14 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import {
   buildTar,
-  compareTrees,
-  describeTree,
   erofsify,
   getManifest,
-  mountImage,
   pushImage,
   putImage,
   type Registry,
   run,
   startReferrersProxy,
   startRegistry,
-  type TarEntry,
   tempDir,
   writeOciLayout,
 } from "../testkit/index.ts";
@@ -48,7 +44,6 @@ interface Entry {
   readonly digest: string;
   readonly size: number;
   readonly artifactType?: string;
-  readonly annotations?: Record<string, string>;
   readonly platform?: { readonly architecture: string; readonly "os.features"?: readonly string[] };
 }
 interface Fetched {
@@ -86,8 +81,7 @@ async function pull(store: string, image: string, ...options: string[]) {
   const json = JSON.parse(stdout);
   return {
     how: json.converted?.how as string | undefined,
-    meta: json.meta as { digestHex: string },
-    blobs: json.blobs as { digestHex: string }[],
+    blobs: json.blobs,
     stderr,
     manifestDigest: json.manifestDigest,
   };
@@ -282,62 +276,4 @@ test("forms that cannot be, and sources that have gone, are told", async () => {
     assert.equal(result.status, 2, result.stderr);
     assert.match(result.stderr, message);
   }
-});
-
-/** Layers that take away, hide, imply and change. */
-const STACK: readonly (readonly TarEntry[])[] = [
-  [
-    { name: "data/", type: "5", mode: 0o750, uid: 12, gid: 34, mtime: "1400000000" },
-    { name: "data/kept", content: randomBytes(3_000_000), mtime: "1400000001" },
-    { name: "data/removed", content: "x" },
-    { name: "data/.wh.nothing" },
-    { name: "hidden/", type: "5", mtime: "1400000002" },
-    { name: "hidden/below", content: "x" },
-  ],
-  [
-    { name: "data/.wh.removed" },
-    { name: "data/added", content: "added\n".repeat(100_000), mtime: "1500000000" },
-    { name: "hidden/", type: "5", mode: 0o755, mtime: "1500000002" },
-    { name: "hidden/.wh..wh..opq" },
-    { name: "hidden/above", content: "y", mtime: "1500000003" },
-  ],
-  [{ name: "only/", type: "5", mtime: "1500000004" }],
-];
-
-test("a file system for each layer: an overlay of them is the image, and fetched they are merged into what a conversion makes", async (t) => {
-  const tars = STACK.map((entries) => buildTar([...entries]));
-  await writeOciLayout(at("stack"), "v1", tars, {});
-  await pushImage(at("stack"), "v1", app("stack:1"));
-  await push("stack-store", app("stack:1"), "--format", "erofs-layers", "--verity");
-  const { layers } = (await manifest("test/stack", "1-erofs-layers"))!.manifest;
-  const roles = layers.map(({ annotations }) => annotations?.["org.erofs.role"]);
-  assert.deepEqual(roles, ["device", "overlay-lower", "device", "overlay-lower", undefined]);
-  assert.deepEqual((await inspect(app("stack:1-erofs-layers"), "--config"))["os.features"], ["erofs"]);
-  const made = await pull("stack-store", app("stack:1"), "--from-source", "--verity");
-  const pulled = await pull("stack-puller", app("stack:1-erofs-layers"), "--verity");
-  assert.deepEqual([pulled.how, pulled.meta, pulled.blobs], ["itself", made.meta, made.blobs]);
-  const blobPath = ({ annotations }: Entry) =>
-    at(`stack-puller/blobs/sha256/${annotations!["org.erofs.uncompressed-digest"]!.slice(7)}`);
-  const mounts = [
-    mountImage(t, { metaPath: blobPath(layers[1]!), devicePaths: [blobPath(layers[0]!)] }),
-    mountImage(t, { metaPath: blobPath(layers[3]!), devicePaths: [blobPath(layers[2]!)] }),
-    mountImage(t, { metaPath: blobPath(layers[4]!), devicePaths: [] }),
-  ];
-  const overlay = tempDir(t);
-  await run("mount", ["-t", "overlay", "-o", `ro,lowerdir=${mounts.reverse().join(":")}`, "overlay", overlay]);
-  try {
-    const merged = mountImage(t, {
-      metaPath: at(`stack-store/blobs/sha256/${made.meta.digestHex}`),
-      devicePaths: made.blobs.map(({ digestHex }) => at(`stack-store/blobs/sha256/${digestHex}`)),
-    });
-    const [expected, found] = [await describeTree(merged), await describeTree(overlay)];
-    assert.deepEqual(compareTrees(expected, found), []);
-  } finally {
-    await run("umount", [overlay]);
-  }
-  // Who reads it as it comes needs one file system.
-  const lazy = await erofsify(["run", "--lazy", "--store", at("lazy"), app("stack:1-erofs-layers")]);
-  assert.match(lazy.stderr, /found 3 file systems for an overlay.*without --lazy, they are merged/);
-  const refused = await erofsify(["push", app("stack:1"), "--format", "erofs-layers", "--as", "index"]);
-  assert.match(refused.stderr, /goes under a tag of its own/);
 });
