@@ -1,10 +1,10 @@
 import { closeSync } from "node:fs";
 import { BackendRequest, FLAG_REPLY, Header, U64, VERSION } from "../../formats/vhost-user/index.ts";
 import { allocAligned, eventFd, memfd, socketPair, UnixSocket } from "../sys/index.ts";
+import { ANSWER_BYTES } from "./channel-messages.ts";
 import type { ChannelDescription } from "./data-plane.ts";
 import { WINDOW_STATE_BYTES } from "./window-state.ts";
 
-const ANSWER_BYTES = Header.size + U64.size;
 const BUFFER_BYTES = 4096;
 
 /** A back-end channel whose front-end answers before it is asked: it is on the same thread. */

@@ -1,4 +1,5 @@
 import { closeSync } from "node:fs";
+import { roundUp } from "../../formats/bytes/index.ts";
 import { queueRegionBytes } from "../../formats/vhost-user/index.ts";
 import {
   AVAIL_ALIGN,
@@ -10,7 +11,7 @@ import {
   RING_INDEX,
   usedRingBytes,
 } from "../../formats/virtio/index.ts";
-import { eventFd, mapShared, memfd, signalEvent, unmapShared, viewMemory } from "../sys/index.ts";
+import { eventFd, mapShared, memfd, PAGE_SIZE, signalEvent, unmapShared, viewMemory } from "../sys/index.ts";
 import type { QueueHandler, QueueWorker } from "./queue-handler.ts";
 import { QueueRunner } from "./queue-runner.ts";
 import { RehearsalChannel } from "./rehearsal-channel.ts";
@@ -21,18 +22,17 @@ import { sharedWord } from "./worker-signal.ts";
 const SIZE = 64;
 /** Requests under way at most. */
 export const REHEARSAL_SLOTS = 4;
-const PAGE = 4096;
 const INDIRECT_BYTES = 64 * Desc.size;
 /** Room of a request, and of its reply. */
-export const REHEARSAL_BYTES = 40 << 10;
+const REHEARSAL_BYTES = 40 << 10;
 
 /*
  *  descriptors │ available │ used │ slots: table of descriptors │ what is asked │ what is answered
  */
 const AVAIL_AT = descTableBytes(SIZE);
 const USED_AT = roundUp(AVAIL_AT + availRingBytes(SIZE), 8);
-const SLOTS_AT = roundUp(USED_AT + usedRingBytes(SIZE), PAGE);
-const SLOT_BYTES = roundUp(INDIRECT_BYTES, PAGE) + 2 * REHEARSAL_BYTES;
+const SLOTS_AT = roundUp(USED_AT + usedRingBytes(SIZE), PAGE_SIZE);
+const SLOT_BYTES = roundUp(INDIRECT_BYTES, PAGE_SIZE) + 2 * REHEARSAL_BYTES;
 const MEMORY_BYTES = SLOTS_AT + REHEARSAL_SLOTS * SLOT_BYTES;
 
 /** One request's place in memory. */
@@ -169,9 +169,5 @@ function makeRing(address: number): Pick<RehearsalDriver, "slots" | "add"> {
 }
 
 function askedAt(slot: number): number {
-  return SLOTS_AT + slot * SLOT_BYTES + roundUp(INDIRECT_BYTES, PAGE);
-}
-
-function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
+  return SLOTS_AT + slot * SLOT_BYTES + roundUp(INDIRECT_BYTES, PAGE_SIZE);
 }

@@ -1,6 +1,7 @@
 /** What every codec here stands on: errors, byte strings, struct declarations, byte sources. */
 export { type ByteString, escapeBytes, fromBytes, fromText, mapKey, toBytes, toText } from "./bytestring.ts";
 export { FormatError, type FormatErrorCode } from "./errors.ts";
+export { roundUp } from "./round.ts";
 export { type ByteSource, bytesSource, outside } from "./source.ts";
 export {
   type FieldKind,

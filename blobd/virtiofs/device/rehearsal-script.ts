@@ -1,3 +1,4 @@
+import { getU53, setU53 } from "../../../formats/bytes/index.ts";
 import {
   AttrOut,
   CreateIn,
@@ -29,13 +30,13 @@ import {
   WriteOut,
 } from "../../../formats/fuse/index.ts";
 import { IN_ARGS, OUT_ARGS, RANGE_BYTES } from "../../fuse/index.ts";
+import { PAGE_SIZE } from "../../sys/index.ts";
 import { REHEARSAL_SLOTS, type RehearsalDriver } from "../../vhost/index.ts";
 
 /** Files that are there: `file-0` and so on. */
 export const FILES = 16;
 /** And one that is as long as a range of the window. */
 export const MAPPED = "mapped";
-const PAGE = 4096;
 const DIRENTS_BYTES = 32 << 10;
 const O_RDONLY = 0;
 const O_RDWR = 2;
@@ -106,17 +107,17 @@ export function makeAsker(driver: RehearsalDriver): Asker {
         asked[bytes + name.length] = 0;
         bytes += pieces[pieces.push(name.length + 1) - 1]!;
       }
-      for (let left = dataBytes; left > 0; left -= PAGE) bytes += pieces[pieces.push(Math.min(left, PAGE)) - 1]!;
+      for (let left = dataBytes; left > 0; left -= PAGE_SIZE)
+        bytes += pieces[pieces.push(Math.min(left, PAGE_SIZE)) - 1]!;
       dv.setUint32(InHeader.at.len, bytes, true);
       dv.setUint32(InHeader.at.opcode, opcode, true);
       dv.setUint32(InHeader.at.unique, unique, true);
-      dv.setUint32(InHeader.at.nodeid, nodeId >>> 0, true);
-      dv.setUint32(InHeader.at.nodeid + 4, Math.floor(nodeId / 0x1_0000_0000), true);
+      setU53(dv, InHeader.at.nodeid, nodeId);
       dv.setUint32(InHeader.at.uid, uid, true);
       dv.setUint32(InHeader.at.gid, uid, true);
       unique += 2;
       const answers: number[] = answerBytes < 0 ? [] : [OUT_ARGS];
-      if (inPages) for (let left = answerBytes; left > 0; left -= PAGE) answers.push(Math.min(left, PAGE));
+      if (inPages) for (let left = answerBytes; left > 0; left -= PAGE_SIZE) answers.push(Math.min(left, PAGE_SIZE));
       else if (answerBytes > 0) answers.push(answerBytes);
       driver.add(slot, pieces, answers);
     },
@@ -198,13 +199,13 @@ function* playData(asker: Asker, nodeId: number, fhLow: number, high: number, is
     ...{ opcode: Opcode.WRITE, nodeId, dataBytes: bytes, answerBytes: WriteOut.size },
     args: of(WriteIn.size, ...fh(WriteIn.at.fh), [WriteIn.at.size, bytes]),
   });
-  ask(0, read(PAGE));
+  ask(0, read(PAGE_SIZE));
   yield;
-  ask(0, read(2 * PAGE));
+  ask(0, read(2 * PAGE_SIZE));
   yield;
   if (isWriter) {
-    ask(0, write(PAGE));
-    ask(1, write(2 * PAGE));
+    ask(0, write(PAGE_SIZE));
+    ask(1, write(2 * PAGE_SIZE));
     yield;
     ask(0, { opcode: Opcode.FLUSH, nodeId, args: of(FlushIn.size, ...fh(FlushIn.at.fh)) });
     yield;
@@ -264,8 +265,7 @@ function forget(asker: Asker, nodeId: number): void {
 }
 
 function nodeOf(asker: Asker, slot: number): number {
-  const answer = asker.answer(slot);
-  return answer.getUint32(EntryOut.at.nodeid + 4, true) * 0x1_0000_0000 + answer.getUint32(EntryOut.at.nodeid, true);
+  return getU53(asker.answer(slot), EntryOut.at.nodeid, "fuse_entry_out.nodeid");
 }
 
 function fhHigh(asker: Asker, at: number): number {

@@ -7,6 +7,7 @@
  *  base     memory devices, from the next GiB on: pmem 0, pmem 1, …                      (q35: pc_memory_init)
  * ```
  */
+import { roundUp } from "../../../formats/bytes/index.ts";
 import { type Machine, memoryMib, type PmemDevice } from "./machine.ts";
 
 const MIB = 1 << 20;
@@ -27,16 +28,16 @@ export interface PlacedFile {
 
 /** Bytes of guest addresses that the devices take. */
 export function placesBytes(pmem: readonly PmemDevice[]): number {
-  return pmem.reduce((sum, { sizeBytes }) => sum + alignUp(sizeBytes, ALIGNMENT), 0);
+  return pmem.reduce((sum, { sizeBytes }) => sum + roundUp(sizeBytes, ALIGNMENT), 0);
 }
 
 /** Where the image's files are in a QEMU guest's memory, one behind the other. */
 export function pmemPlaces(machine: Pick<Machine, "memoryBytes" | "pmem">): PlacedFile[] {
   const memory = memoryMib(machine) * MIB;
-  let next = alignUp(HIGH_START + (memory >= LOW_LIMIT ? memory - LOW_BYTES : 0), GIB);
+  let next = roundUp(HIGH_START + (memory >= LOW_LIMIT ? memory - LOW_BYTES : 0), GIB);
   return machine.pmem.map(({ path, sizeBytes }) => {
     const guestAddress = next;
-    next += alignUp(sizeBytes, ALIGNMENT);
+    next += roundUp(sizeBytes, ALIGNMENT);
     return { path, guestAddress };
   });
 }
@@ -44,8 +45,4 @@ export function pmemPlaces(machine: Pick<Machine, "memoryBytes" | "pmem">): Plac
 /** Options of `blobd virtiofs` that tell it of this memory, which QEMU does not. */
 export function guestMemoryOptions(places: readonly PlacedFile[]): string[] {
   return places.flatMap(({ path, guestAddress }) => ["--guest-memory", `0x${guestAddress.toString(16)}=${path}`]);
-}
-
-function alignUp(bytes: number, unit: number): number {
-  return Math.ceil(bytes / unit) * unit;
 }

@@ -8,8 +8,3 @@ export function putBytes(meta: Buffer, bytes: ByteString, at: number): void {
   if (bytes.length > SHORT) meta.write(bytes, at, "latin1");
   else for (let i = 0; i < bytes.length; i++) meta[at + i] = bytes.charCodeAt(i);
 }
-
-/** The smallest multiple of `unit` that is not below `value`. */
-export function roundUp(value: number, unit: number): number {
-  return Math.ceil(value / unit) * unit;
-}

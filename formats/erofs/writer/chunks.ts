@@ -1,6 +1,6 @@
+import { roundUp } from "../../bytes/index.ts";
 import { BLOCK_SIZE, type BlobRef, type Extent, HOLE } from "../../tree/index.ts";
 import { CHUNK_FORMAT_BLKBITS_MASK, ChunkIndex, NULL_ADDR } from "../format.ts";
-import { roundUp } from "./bytes.ts";
 import { ErofsWriteError } from "./errors.ts";
 import type { Item } from "./plan.ts";
 

@@ -1,3 +1,4 @@
+import { roundUp } from "../../bytes/index.ts";
 import { BLOCK_SIZE } from "../../tree/index.ts";
 import {
   ChunkIndex,
@@ -9,7 +10,6 @@ import {
   InodeExtended,
   ISLOT_SIZE,
 } from "../format.ts";
-import { roundUp } from "./bytes.ts";
 import { chunkIndexOffset } from "./chunks.ts";
 import { directorySize } from "./dirents.ts";
 import type { Item } from "./plan.ts";

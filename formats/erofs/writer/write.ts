@@ -1,6 +1,6 @@
+import { roundUp } from "../../bytes/index.ts";
 import { BLOCK_SIZE, type BlobRef, type Tree } from "../../tree/index.ts";
 import { DeviceSlot, ISLOT_SIZE } from "../format.ts";
-import { roundUp } from "./bytes.ts";
 import { ErofsWriteError } from "./errors.ts";
 import { type Areas, writeInodes } from "./inode.ts";
 import { layOut } from "./layout.ts";
