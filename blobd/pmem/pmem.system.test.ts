@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { closeSync, fsyncSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { connect } from "node:net";
@@ -133,7 +134,26 @@ test("files are added while a guest runs, and before; what does not fit is refus
   assert.match(await refused({ path: at("file2"), offset: 11 * MIB + 1 }), /no multiple of 4096/);
   assert.match(await refused({ path: at("none") }), /ENOENT/);
   assert.match(await refused({ path: at(".") }), /is no file/);
+  execFileSync("mkfifo", [at("fifo")]);
+  assert.match(await refused({ path: at("fifo") }), /fifo: is no file/);
   await mapped(5);
+});
+
+test("two clients that add several files at the same time get places of their own", async (t) => {
+  const { server, at } = await setup(t, { windowBytes: 24 * MIB });
+  const files = [
+    { path: at("file1"), offset: 0 },
+    { path: at("file2"), offset: 2 * MIB },
+  ];
+  const [one, other] = await Promise.all([1, 2].map(() => server.add({ files, isBehind: true })));
+  const offsets = (placed: readonly { offset: number }[]) => placed.map(({ offset }) => offset / MIB);
+  assert.deepEqual(
+    [offsets(one!), offsets(other!)],
+    [
+      [8, 10],
+      [12, 14],
+    ],
+  );
 });
 
 test("after a reset everything is there again, and after a stop it still is", async (t) => {

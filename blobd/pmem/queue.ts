@@ -27,7 +27,7 @@ export const makePmemQueue: HandlerFactory = (worker) => new PmemQueue(worker);
 class PmemQueue implements QueueHandler {
   readonly #worker: QueueWorker;
   readonly #contents: WindowContents;
-  /** By file: asked for since the queue was started. */
+  /** How many files, in their order, have been asked for since the queue was started. */
   #asked = 0;
   /** Files that this front-end has had mapped. After a reset of the device it may have dropped them. */
   readonly #known = new Set<number>();

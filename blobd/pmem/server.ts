@@ -73,11 +73,13 @@ export class PmemServer {
   /** Adds files, which the guest sees when this resolves, or when it starts. @throws WindowError */
   async add({ files, isBehind }: AddRequest): Promise<PlacedFile[]> {
     const base = isBehind ? alignUp(this.#window.contents.end) : 0;
+    // All of them before anything is waited for: another request would find half of an image, and take its place for free.
+    const places = files.map((file) => ({
+      file,
+      ...this.#window.add(file.offset === undefined ? file : { ...file, offset: base + file.offset }),
+    }));
     const placed: PlacedFile[] = [];
-    for (const file of files) {
-      const { index, offset, bytes } = this.#window.add(
-        file.offset === undefined ? file : { ...file, offset: base + file.offset },
-      );
+    for (const { file, index, offset, bytes } of places) {
       const state = await this.#window.settled(index, MAP_MS);
       if (state === PLACED.FAILED)
         throw new WindowError(`${file.path}: the VMM refuses to map it (error ${this.#window.contents.error(index)})`);

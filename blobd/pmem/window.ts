@@ -1,11 +1,12 @@
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { eventFd, PAGE_SIZE, signalEvent } from "../sys/index.ts";
+import { roundUp } from "../../formats/bytes/index.ts";
+import { eventFd, PAGE_SIZE, SysError, signalEvent } from "../sys/index.ts";
 import { MAX_FILES, PLACED, type Placement, WindowContents } from "./contents.ts";
 import { PrivateViews } from "./private-views.ts";
 
 /** Files lie on multiples of this: the unit of virtio-pmem, and of huge pages. */
-export const ALIGN_BYTES = 2 << 20;
+const ALIGN_BYTES = 2 << 20;
 
 /** A file that does not fit, or is none. */
 export class WindowError extends Error {
@@ -35,7 +36,7 @@ export interface WindowOptions {
 
 /** The device's window on the main thread: files are added, never removed. */
 export class Window {
-  readonly contents = new WindowContents();
+  readonly contents: WindowContents;
   /** Tells the queue's thread of new files. */
   readonly addedFd = eventFd();
   readonly #options: WindowOptions;
@@ -63,14 +64,15 @@ export class Window {
     const { contents } = this;
     const refusal = this.#options.refuse?.(path);
     if (refusal !== undefined) throw new WindowError(refusal);
-    const sourceFd = openSync(path, constants.O_RDONLY);
+    // Not waiting, should it be a fifo.
+    const sourceFd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stat = fstatSync(sourceFd);
       if (!stat.isFile() || stat.size === 0) throw new WindowError(`${path}: is no file, or an empty one`);
-      const place = { offset: offset ?? alignUp(contents.end), bytes: Math.ceil(stat.size / PAGE_SIZE) * PAGE_SIZE };
+      const place = { offset: offset ?? alignUp(contents.end), bytes: roundUp(stat.size, PAGE_SIZE) };
       this.#check(path, place);
       const index = contents.put(place, sourceFd, stat.size);
-      contents.publish(index, this.#views?.open(index) ?? openSync(path, constants.O_RDWR));
+      contents.publish(index, this.#views?.open(index) ?? openForWriting(sourceFd, path));
       signalEvent(this.addedFd);
       return { ...place, index };
     } catch (error) {
@@ -112,9 +114,20 @@ export class Window {
   }
 }
 
+/** Opens the very file that is open for reading, whatever lies at its path meanwhile. @throws SysError */
+function openForWriting(fd: number, path: string): number {
+  try {
+    return openSync(`/proc/self/fd/${fd}`, constants.O_RDWR);
+  } catch (error) {
+    const { code = "EIO", errno = -5 } = error as NodeJS.ErrnoException;
+    throw new SysError("open", code, -errno, path);
+  }
+}
+
 /** How often is looked for the end of a mapping, in ms. */
 const LOOK_MS = 5;
 
+/** Where the next file may lie. */
 export function alignUp(bytes: number): number {
-  return Math.ceil(bytes / ALIGN_BYTES) * ALIGN_BYTES;
+  return roundUp(bytes, ALIGN_BYTES);
 }
