@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, realpathSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import {
@@ -164,6 +164,11 @@ test("an image of three blobs in one window, one more added while the guest runs
   assert.equal(await sumsIn("/late"), sums(LATE));
   assert.match(await guest.shell("cat /proc/mounts"), /\/late erofs .*dax=always/);
   await assert.rejects(blobd("pmem-add", "--control", control, "--file", at("absent")), /no such file/);
+  // Named from the working directory of who asks, not of the daemon.
+  await assert.rejects(
+    blobd("pmem-add", "--control", control, "--file", "absent"),
+    new RegExp(`open '${resolve("absent")}'`),
+  );
 
   // The device is reset, and has everything again.
   await guest.shell(`umount /late && umount /own

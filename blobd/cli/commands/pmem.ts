@@ -1,4 +1,5 @@
 import { connect } from "node:net";
+import { resolve } from "node:path";
 import { formatAdd, MAX_CONTROL_BYTES, parsePlaced } from "../../../formats/control/index.ts";
 import { linesOf } from "../../control/index.ts";
 import { findImageFiles } from "../../images/index.ts";
@@ -7,6 +8,7 @@ import { defaultStoreRoot, storeOf } from "../../store/index.ts";
 import { UsageError } from "../exit.ts";
 import { createLogger } from "../logger.ts";
 import { parseBytes } from "../numbers.ts";
+import { serveGuest } from "../serve-guest.ts";
 
 /** What both commands take. */
 interface FileOptions {
@@ -55,19 +57,14 @@ export async function run(options: PmemCommandOptions): Promise<void> {
       ? `${JSON.stringify({ socketPath, control, windowBytes, pid: process.pid })}\n`
       : `${socketPath}: ${files.length} files in ${windowBytes} bytes, listening\n`,
   );
-  let stopping: Promise<void> | null = null;
-  const stop = (signal: NodeJS.Signals) => {
-    logger.info({ signal }, "stopping");
-    stopping ??= server.close();
-  };
-  process.on("SIGINT", stop).on("SIGTERM", stop);
-  await server.ended;
-  await (stopping ?? server.close());
+  await serveGuest(server, logger);
 }
 
 /** `blobd pmem-add`: more files for a guest that runs. */
 export async function add(options: PmemAddCommandOptions): Promise<void> {
-  const { files, close } = await filesOf(options);
+  const { files: found, close } = await filesOf(options);
+  // The daemon opens them, from another working directory.
+  const files = found.map((file) => ({ ...file, path: resolve(file.path) }));
   const socket = connect(options.control);
   try {
     socket.write(formatAdd({ files, isBehind: options.image !== undefined }));

@@ -15,6 +15,7 @@ import { folder } from "../folder.ts";
 import { createLogger } from "../logger.ts";
 import { parseBytes, parseCount } from "../numbers.ts";
 import { type PassthroughOptions, passthroughConfig } from "../passthrough-options.ts";
+import { serveGuest } from "../serve-guest.ts";
 
 export interface VirtiofsCommandOptions extends PassthroughOptions {
   readonly socketPath: string;
@@ -66,14 +67,7 @@ export async function run(options: VirtiofsCommandOptions): Promise<void> {
       ? `${JSON.stringify({ socketPath, source, tag: device.tag, pid: process.pid, workerPid: server.workerPid })}\n`
       : `${socketPath}: ${source}, ${options.connect ? "connecting" : "listening"}\n`,
   );
-  let stopping: Promise<void> | null = null;
-  const stop = (signal: NodeJS.Signals) => {
-    logger.info({ signal }, "stopping");
-    stopping ??= server.close();
-  };
-  process.on("SIGINT", stop).on("SIGTERM", stop);
-  await server.ended;
-  await (stopping ?? server.close());
+  await serveGuest(server, logger);
 }
 
 /** What is served, and what it is called; files of the store are held until `close`. */
