@@ -4,6 +4,7 @@ export { type DaxWindow, RANGE_BYTES } from "./dax-window.ts";
 export { DirentWriter } from "./dirents.ts";
 export { findGroups, type SecurityContext, securityContexts } from "./extensions.ts";
 export type { FileSystem, Handler, OfferedInit, WantedInit } from "./filesystem.ts";
+export { FOR_EVER, putHiddenAttributes } from "./hidden-files.ts";
 export { IoVector, MAX_SEGMENTS } from "./io-vector.ts";
 export { MAX_PIECES, MappingPieces } from "./mapping-pieces.ts";
 export {

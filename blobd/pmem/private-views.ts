@@ -1,25 +1,21 @@
 import { constants } from "node:os";
-import { getU53, setU53 } from "../../formats/bytes/index.ts";
-import { Attr, OpenReplyFlag, ReadIn } from "../../formats/fuse/index.ts";
+import { getU53 } from "../../formats/bytes/index.ts";
+import { OpenReplyFlag, ReadIn, ROOT_ID } from "../../formats/fuse/index.ts";
 import { HiddenMount } from "../fuse/device/index.ts";
 import {
   type FileSystem,
+  FOR_EVER,
   type FuseRequest,
   IN_ARGS,
+  putHiddenAttributes,
   replyAttr,
   replyEntry,
   replyOpen,
-  type Validity,
 } from "../fuse/index.ts";
-import { openAt, preadAt, SysError, viewMemory } from "../sys/index.ts";
+import { check, openAt, readFully, viewMemory } from "../sys/index.ts";
 import { WindowContents } from "./contents.ts";
 
 const { EROFS, ENOENT, EIO } = constants.errno;
-const ROOT_ID = 1;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const BLOCK_BYTES = 4096;
-const FOR_EVER: Validity = { seconds: 1_000_000_000, nanos: 0 };
 
 /**
  * Views of files for one guest. A VMM maps what it is given for writing, and whatever a guest then writes is in the file. A view
@@ -45,9 +41,7 @@ export class PrivateViews {
 
   /** Opens the view of a file that `put` has noted. @throws SysError */
   open(index: number): number {
-    const fd = openAt(this.#mount.folderFd, String(index), O_RDWR | O_CLOEXEC);
-    if (fd < 0) throw new SysError("openat", `errno ${-fd}`, -fd, `view ${index}`);
-    return fd;
+    return check(openAt(this.#mount.folderFd, String(index), O_RDWR | O_CLOEXEC), "openat", `view ${index}`);
   }
 
   close(): Promise<void> {
@@ -71,11 +65,18 @@ export function openPrivateViews(memory: SharedArrayBuffer): FileSystem {
       // One that is noted only is opened before it is published.
       if (!/^\d{1,4}$/.test(name) || Number(name) > contents.count) return -ENOENT;
       const nodeId = Number(name) + ROOT_ID + 1;
-      putAttributes(request, replyEntry(request, nodeId, 0, FOR_EVER, FOR_EVER), nodeId, contents);
+      putHiddenAttributes(
+        request,
+        replyEntry(request, nodeId, 0, FOR_EVER, FOR_EVER),
+        nodeId,
+        contents.bytes(Number(name)),
+      );
       return 0;
     },
     getattr(request) {
-      putAttributes(request, replyAttr(request, FOR_EVER), request.nodeId, contents);
+      const { nodeId } = request;
+      const bytes = nodeId === ROOT_ID ? 0 : contents.bytes(indexOf(nodeId));
+      putHiddenAttributes(request, replyAttr(request, FOR_EVER), nodeId, bytes);
       return 0;
     },
     open: (request) => replyOpen(request, 0, OpenReplyFlag.KEEP_CACHE | OpenReplyFlag.NOFLUSH),
@@ -105,26 +106,12 @@ function readView(
   let done = 0;
   for (let piece = 0; piece < room.count && done < bytes; piece++) {
     const [address, length] = [room.addressOf(piece), Math.min(room.bytesOf(piece), bytes - done)];
-    let filled = 0;
-    while (filled < length && done + filled < inFile) {
-      const want = Math.min(length - filled, inFile - done - filled);
-      const got = preadAt(contents.sourceFd(index), address + filled, want, offset + done + filled);
-      if (got <= 0) return got === 0 ? -EIO : got;
-      filled += got;
-    }
+    const stored = Math.max(0, Math.min(length, inFile - done));
+    const filled = readFully(contents.sourceFd(index), address, stored, offset + done);
+    if (filled < stored) return filled < 0 ? filled : -EIO;
     if (filled < length) new Uint8Array(viewMemory(address + filled, length - filled)).fill(0);
     done += length;
   }
   request.roomBytes = done;
   return 0;
-}
-
-function putAttributes({ out }: FuseRequest, at: number, nodeId: number, contents: WindowContents): void {
-  for (let i = 0; i < Attr.size; i += 4) out.setUint32(at + i, 0, true);
-  const isRoot = nodeId === ROOT_ID;
-  setU53(out, at + Attr.at.ino, nodeId);
-  setU53(out, at + Attr.at.size, isRoot ? 0 : contents.bytes(nodeId - ROOT_ID - 1));
-  out.setUint32(at + Attr.at.mode, isRoot ? S_IFDIR | 0o700 : S_IFREG | 0o600, true);
-  out.setUint32(at + Attr.at.nlink, 1, true);
-  out.setUint32(at + Attr.at.blksize, BLOCK_BYTES, true);
 }

@@ -25,6 +25,7 @@ export {
   unmountAsync,
   writeFrom,
 } from "./fuse-device.ts";
+export { isFuse } from "./is-fuse.ts";
 export { type DeflateDecoder, hasIsal, isalDecoder } from "./isal.ts";
 export type { Path } from "./libc.ts";
 export { attachLoop, type LoopDevice } from "./loop.ts";
@@ -43,7 +44,7 @@ export { makeDevice, mknod, setTimes, type Timestamp } from "./nodes.ts";
 export { ownDescriptors, ProcessDescriptors } from "./own-descriptors.ts";
 export { POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT, PollSet } from "./poll-set.ts";
 export { tryLockRange, unlockRange } from "./range-lock.ts";
-export { fileSize, openAt, preadAt, pwriteAt } from "./raw-files.ts";
+export { fileSize, openAt, preadAt, readFully, writeFully } from "./raw-files.ts";
 export { type Sha256, sha256, sha256Of } from "./sha256.ts";
 export { copyMemory, mapShared, memfd, unmapShared, viewMemory } from "./shared-memory.ts";
 export {

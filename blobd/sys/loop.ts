@@ -1,6 +1,7 @@
-import { closeSync, openSync, statfsSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { struct } from "../../formats/bytes/index.ts";
 import { lastError, SysError } from "./errno.ts";
+import { isFuse } from "./is-fuse.ts";
 import { libc } from "./libc.ts";
 
 // Linux include/uapi/linux/loop.h.
@@ -9,8 +10,6 @@ const LOOP_CLR_FD = 0x4c01;
 const LOOP_SET_STATUS64 = 0x4c04;
 const LOOP_CONFIGURE = 0x4c0a;
 const LOOP_CTL_GET_FREE = 0x4c82;
-/** linux/magic.h. */
-const FUSE_SUPER_MAGIC = 0x65735546;
 const LO_FLAGS_READ_ONLY = 1;
 const LO_FLAGS_AUTOCLEAR = 4;
 const LO_FLAGS_DIRECT_IO = 16;
@@ -86,7 +85,10 @@ export function configureLoop(
   const bytes = Buffer.alloc(LoopConfig.size);
   const config = LoopConfig.view(bytes);
   config.fd = backing;
-  config.loFlags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR | (isFuse(backing) ? 0 : LO_FLAGS_DIRECT_IO);
+  // Direct reads of a FUSE file that has to wait for its server fail in the loop driver of Linux 6.18 ("nonblocking retry
+  // error", EIO): these files are read through the page cache.
+  const isDirect = !isFuse(`/proc/self/fd/${backing}`);
+  config.loFlags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR | (isDirect ? LO_FLAGS_DIRECT_IO : 0);
   if (mode === "any") {
     if (libc().ioctlBytes(fd, LOOP_CONFIGURE, bytes) === 0) return null;
     const error = lastError("ioctl LOOP_CONFIGURE", path);
@@ -99,14 +101,6 @@ export function configureLoop(
   const error = lastError("ioctl LOOP_SET_STATUS64", path);
   libc().ioctlInt(fd, LOOP_CLR_FD, 0);
   return error;
-}
-
-/**
- * Direct reads of a FUSE file that has to wait for its server fail in the loop driver of Linux 6.18 ("nonblocking retry error",
- * EIO): these files are read through the page cache.
- */
-function isFuse(fd: number): boolean {
-  return statfsSync(`/proc/self/fd/${fd}`).type === FUSE_SUPER_MAGIC;
 }
 
 function withFile<T>(path: string, use: (fd: number) => T): T {

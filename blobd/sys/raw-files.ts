@@ -10,8 +10,28 @@ export function preadAt(fd: number, address: number, bytes: number, offset: numb
   return orErrno(libc().pread(fd, address, bytes, offset));
 }
 
-/** pwrite(2) from memory: bytes written. */
-export function pwriteAt(fd: number, address: number, bytes: number, offset: number): number {
+/** pread(2) until all is there or the file ends: bytes read, fewer at its end. */
+export function readFully(fd: number, address: number, bytes: number, offset: number): number {
+  return fully(preadAt, fd, address, bytes, offset);
+}
+
+/** pwrite(2) until all is written: bytes written, fewer when the file takes no more. */
+export function writeFully(fd: number, address: number, bytes: number, offset: number): number {
+  return fully(pwriteAt, fd, address, bytes, offset);
+}
+
+function fully(move: typeof preadAt, fd: number, address: number, bytes: number, offset: number): number {
+  let done = 0;
+  while (done < bytes) {
+    const moved = move(fd, address + done, bytes - done, offset + done);
+    if (moved < 0) return moved;
+    if (moved === 0) break;
+    done += moved;
+  }
+  return done;
+}
+
+function pwriteAt(fd: number, address: number, bytes: number, offset: number): number {
   return orErrno(libc().pwrite(fd, address, bytes, offset));
 }
 

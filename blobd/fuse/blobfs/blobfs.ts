@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import { getU53, setU53 } from "../../../formats/bytes/index.ts";
 import { Attr, AttrFlag, InitFlag, InitFlag2, Kstatfs, LseekIn, ReadIn, ROOT_ID } from "../../../formats/fuse/index.ts";
-import { errno, fileCalls, PAGE_SIZE, preadAt, viewMemory } from "../../sys/index.ts";
+import { errno, fileCalls, PAGE_SIZE, readFully, viewMemory } from "../../sys/index.ts";
 import { decodeSetup, removeMappings } from "../dax-requests.ts";
 import { type DaxWindow, RANGE_BYTES } from "../dax-window.ts";
 import { DirentWriter } from "../dirents.ts";
@@ -153,15 +153,9 @@ class BlobFiles implements FileSystem {
   readMapped(nodeId: number, offset: number, address: number, bytes: number): number {
     const file = this.#files[nodeId - FIRST_ID];
     if (file === undefined) return -ESTALE;
-    for (let done = 0; done < bytes; ) {
-      const got = preadAt(file.fd, address + done, bytes - done, offset + done);
-      if (got < 0) return got;
-      if (got === 0) {
-        new Uint8Array(viewMemory(address + done, bytes - done)).fill(0);
-        break;
-      }
-      done += got;
-    }
+    const read = readFully(file.fd, address, bytes, offset);
+    if (read < 0) return read;
+    if (read < bytes) new Uint8Array(viewMemory(address + read, bytes - read)).fill(0);
     return 0;
   }
 

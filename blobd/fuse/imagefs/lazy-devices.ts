@@ -1,6 +1,7 @@
-import { closeSync, constants, existsSync, openSync, realpathSync, statfsSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, realpathSync } from "node:fs";
 import { basename, join } from "node:path";
 import { openServedPartial, type PartialBlob, type SharedBlob } from "../../store/index.ts";
+import { isFuse } from "../../sys/index.ts";
 
 /** A blob of which what is read has to come first, as threads use it. */
 export interface LazyDevice {
@@ -15,8 +16,6 @@ export interface DeviceFile {
   readonly lazy: LazyDevice | null;
 }
 
-/** statfs(2) of FUSE. */
-const FUSE_SUPER_MAGIC = 0x65735546;
 const SERVED_NAME = /^[0-9a-f]{64}$/;
 
 /** What is held open for lazy devices, by their descriptors. */
@@ -29,7 +28,7 @@ const held = new Map<number, PartialBlob>();
  * @throws StoreError, SysError
  */
 export function openDeviceFile(path: string, storeRoot: string | undefined): DeviceFile {
-  if (storeRoot === undefined || statfsSync(path).type !== FUSE_SUPER_MAGIC) return { path, lazy: null };
+  if (storeRoot === undefined || !isFuse(path)) return { path, lazy: null };
   const real = realpathSync(path);
   const key = basename(real);
   // A complete one, of a client that asked before it was: read as any file.

@@ -1,7 +1,16 @@
 import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { type ByteSource, FormatError, outside } from "../../../formats/bytes/index.ts";
 import { type ErofsReader, openErofs } from "../../../formats/erofs/index.ts";
-import { allocAligned, mapShared, memfd, preadAt, SysError, unmapShared, viewMemory } from "../../sys/index.ts";
+import {
+  allocAligned,
+  check,
+  mapShared,
+  memfd,
+  readFully,
+  SysError,
+  unmapShared,
+  viewMemory,
+} from "../../sys/index.ts";
 import { RANGE_BYTES } from "../dax-window.ts";
 import { daxFrom, type ImageConfig } from "./config.ts";
 import { closeLazyDevice, type LazyDevice, openDeviceFile } from "./lazy-devices.ts";
@@ -100,11 +109,7 @@ export function openShared({ fds, metaBytes, metaAddress }: ImageShared, verifyC
 function readMeta(fd: number, size: number, offset: number, length: number): Uint8Array {
   if (!(offset >= 0 && length >= 0 && offset + length <= size)) throw outside(offset, length, size);
   const memory = allocAligned(length);
-  for (let done = 0; done < length; ) {
-    const got = preadAt(fd, memory.address + done, length - done, offset + done);
-    if (got <= 0) throw new SysError("pread", got === 0 ? "EIO" : `errno ${-got}`, got === 0 ? 5 : -got);
-    done += got;
-  }
+  if (check(readFully(fd, memory.address, length, offset), "pread") < length) throw new SysError("pread", "EIO", 5);
   return memory.bytes;
 }
 

@@ -1,24 +1,20 @@
 import { closeSync } from "node:fs";
-import { setU53 } from "../../../formats/bytes/index.ts";
-import { Attr, InitFlag2, OpenReplyFlag } from "../../../formats/fuse/index.ts";
+import { InitFlag2, OpenReplyFlag, ROOT_ID } from "../../../formats/fuse/index.ts";
 import {
   type FileSystem,
+  FOR_EVER,
   type FuseRequest,
   IN_ARGS,
+  putHiddenAttributes,
   replyAttr,
   replyEntry,
   replyOpen,
-  type Validity,
 } from "../../fuse/index.ts";
 import { closeBacking, openBacking, type ProcessDescriptors } from "../../sys/index.ts";
 
 const ENOENT = 2;
-const ROOT_ID = 1;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
 /** What every alias says of its size: more than any file has. */
 const ALIAS_BYTES = 2 ** 50;
-const FOR_EVER: Validity = { seconds: 1_000_000_000, nanos: 0 };
 
 /**
  * The file system of aliases: the name `5.17` is a file that passes everything through to the process's descriptor 5, but
@@ -55,12 +51,12 @@ export class AliasFileSystem implements FileSystem {
     if (fd === undefined) return -ENOENT;
     this.#nodes.set(++this.#lastNode, Number(fd));
     const at = replyEntry(request, this.#lastNode, 0, FOR_EVER, FOR_EVER);
-    putAttributes(request, at, this.#lastNode);
+    putHiddenAttributes(request, at, this.#lastNode, ALIAS_BYTES);
     return 0;
   }
 
   getattr(request: FuseRequest): number {
-    putAttributes(request, replyAttr(request, FOR_EVER), request.nodeId);
+    putHiddenAttributes(request, replyAttr(request, FOR_EVER), request.nodeId, ALIAS_BYTES);
     return 0;
   }
 
@@ -78,13 +74,4 @@ export class AliasFileSystem implements FileSystem {
     closeBacking(this.#deviceFd, request.in.getUint32(IN_ARGS, true));
     return 0;
   }
-}
-
-function putAttributes({ out }: FuseRequest, at: number, nodeId: number): void {
-  for (let i = 0; i < Attr.size; i += 4) out.setUint32(at + i, 0, true);
-  setU53(out, at + Attr.at.ino, nodeId);
-  setU53(out, at + Attr.at.size, nodeId === ROOT_ID ? 0 : ALIAS_BYTES);
-  out.setUint32(at + Attr.at.mode, nodeId === ROOT_ID ? S_IFDIR | 0o700 : S_IFREG | 0o600, true);
-  out.setUint32(at + Attr.at.nlink, 1, true);
-  out.setUint32(at + Attr.at.blksize, 4096, true);
 }

@@ -1,4 +1,4 @@
-import { preadAt } from "../../sys/index.ts";
+import { readFully } from "../../sys/index.ts";
 
 /** A file that the guest has as memory, open for reading. Guest address and size in bytes. */
 export interface GuestFile {
@@ -15,12 +15,11 @@ const EFAULT = 14;
  * be had, for example of one that is still being fetched.
  */
 export class ReadOnlyMemory {
-  /** Sorted by their addresses. */
   readonly #files: readonly GuestFile[];
 
   /** @param files none overlaps another */
   constructor(files: readonly GuestFile[]) {
-    this.#files = [...files].sort((a, b) => a.guestAddress - b.guestAddress);
+    this.#files = files;
   }
 
   /** Whether there is a file at an address. */
@@ -35,10 +34,9 @@ export class ReadOnlyMemory {
       if (file === undefined) return -EFAULT;
       const at = guestAddress + done - file.guestAddress;
       const length = Math.min(bytes - done, file.bytes - at);
-      const read = preadAt(file.fd, address + done, length, at);
       // A file that has become shorter has nothing there.
-      if (read <= 0) return -EFAULT;
-      done += read;
+      if (readFully(file.fd, address + done, length, at) < length) return -EFAULT;
+      done += length;
     }
     return 0;
   }

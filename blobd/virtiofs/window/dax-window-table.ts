@@ -1,6 +1,6 @@
 import { closeSync } from "node:fs";
 import { type DaxWindow, type MappingPieces, RANGE_BYTES } from "../../fuse/index.ts";
-import { fileSize, PAGE_SIZE, preadAt, pwriteAt, viewMemory } from "../../sys/index.ts";
+import { fileSize, PAGE_SIZE, readFully, viewMemory, writeFully } from "../../sys/index.ts";
 import type { ShmemMapper } from "../../vhost/index.ts";
 import { COMPOSITE, RANGE_PAGES, WindowTable } from "./table.ts";
 
@@ -176,13 +176,8 @@ export class DaxWindowTable implements DaxWindow {
     if (size < 0) return size;
     const offset = this.table.fileOffset[range]! + within;
     const inFile = Math.max(0, Math.min(bytes, size - offset));
-    for (let done = 0; done < inFile; ) {
-      const moved = intoWindow
-        ? pwriteAt(fd, address + done, inFile - done, offset + done)
-        : preadAt(fd, address + done, inFile - done, offset + done);
-      if (moved <= 0) return moved === 0 ? -EFAULT : moved;
-      done += moved;
-    }
+    const moved = (intoWindow ? writeFully : readFully)(fd, address, inFile, offset);
+    if (moved < inFile) return moved < 0 ? moved : -EFAULT;
     if (!intoWindow && inFile < bytes) new Uint8Array(viewMemory(address + inFile, bytes - inFile)).fill(0);
     return 0;
   }
