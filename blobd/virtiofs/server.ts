@@ -13,6 +13,7 @@ import {
   startAliases,
   type VirtiofsOptions,
 } from "./device/index.ts";
+import type { GuestFile } from "./queue/index.ts";
 import { SupervisedDataPlane } from "./supervise/index.ts";
 
 export interface ServerOptions {
@@ -27,57 +28,46 @@ export interface ServerOptions {
   readonly log: { info(line: string): void; warn(line: string): void };
 }
 
+/** What gives back what a server has, in the order in which it got it. */
+type Held = (() => unknown)[];
+
 /** A virtio-fs device on a vhost-user socket. */
 export class VirtiofsServer {
   readonly #backend: VhostBackend;
   readonly #plane: DataPlane;
-  readonly #release: () => Promise<void>;
+  readonly #held: Held;
   /** Of a pseudo root that this process serves: exports are added and removed here while guests use them. */
   readonly mounts: RootMounts | null;
+  #closed: Promise<void> | null = null;
 
-  private constructor(
-    device: DeviceDescription,
-    plane: DataPlane,
-    options: ServerOptions,
-    release: () => Promise<void>,
-    mounts: RootMounts | null = null,
-  ) {
-    this.mounts = mounts;
+  private constructor(backend: VhostBackend, { plane, mounts }: Served, held: Held) {
+    this.#backend = backend;
     this.#plane = plane;
-    this.#release = release;
-    this.#backend = new VhostBackend(device, plane, { log: (line) => options.log.info(line) });
-    if (options.connect) this.#backend.connect(options.socketPath);
-    else this.#backend.listen(options.socketPath);
+    this.#held = held;
+    this.mounts = mounts;
   }
 
   /**
    * Opens what is to be served, and the socket.
-   * @throws RangeError for options that make no device, SysError or Error when something of it cannot be opened
+   * @throws RangeError for options that make no device, SysError or Error when something of it cannot be opened; nothing is left
+   * open then
    */
   static async start(options: ServerOptions): Promise<VirtiofsServer> {
-    const { device, log } = options;
+    const { device, log, socketPath } = options;
     checkOptions(device);
     const guestFiles = openGuestFiles(device.guestMemory);
-    if (options.supervised) {
-      const plane = new SupervisedDataPlane({ device, guestFiles, standby: options.standby ?? false, log });
-      await plane.started();
-      return new VirtiofsServer(describeDevice(device, null), plane, options, async () => closeGuestFiles(guestFiles));
+    const held: Held = [() => closeGuestFiles(guestFiles)];
+    try {
+      const served = await (options.supervised ? serveElsewhere : serveHere)(options, guestFiles, held);
+      const backend = new VhostBackend(served.description, served.plane, { log: (line) => log.info(line) });
+      held.push(() => backend.close());
+      if (options.connect) backend.connect(socketPath);
+      else backend.listen(socketPath);
+      return new VirtiofsServer(backend, served, held);
+    } catch (error) {
+      await giveBack(held);
+      throw error;
     }
-    const memoryFd = makeDeviceMemory(device.windowBytes);
-    const aliases = await startAliases(device, (line) => log.warn(line));
-    const heard = hearLog((line) => log.warn(line));
-    const { data, mounts } = openDevice(device, soleHome(memoryFd, aliases?.folderFd ?? -1, guestFiles));
-    const description = describeDevice(device, data);
-    const release = async () => {
-      heard.close();
-      closeSync(memoryFd);
-      closeGuestFiles(guestFiles);
-      await aliases?.close();
-    };
-    const plane = new LocalDataPlane(description);
-    // Threads take long to start, and have something to do before there are queues.
-    plane.prepare(description.maxQueues);
-    return new VirtiofsServer(description, plane, options, release, mounts);
   }
 
   /** The process that does the work: this one, or the one that is supervised. */
@@ -90,8 +80,49 @@ export class VirtiofsServer {
     return this.#backend.ended;
   }
 
-  async close(): Promise<void> {
-    await this.#backend.close();
-    await this.#release();
+  close(): Promise<void> {
+    this.#closed ??= giveBack(this.#held);
+    return this.#closed;
   }
+}
+
+async function giveBack(held: Held): Promise<void> {
+  for (const give of held.reverse()) await give();
+}
+
+interface Served {
+  readonly description: DeviceDescription;
+  readonly plane: DataPlane;
+  readonly mounts: RootMounts | null;
+}
+
+async function serveElsewhere(
+  { device, standby = false, log }: ServerOptions,
+  guestFiles: readonly GuestFile[],
+  held: Held,
+): Promise<Served> {
+  const plane = new SupervisedDataPlane({ device, guestFiles, standby, log });
+  held.push(() => plane.close());
+  await plane.started();
+  return { description: describeDevice(device, null), plane, mounts: null };
+}
+
+async function serveHere(
+  { device, log }: ServerOptions,
+  guestFiles: readonly GuestFile[],
+  held: Held,
+): Promise<Served> {
+  const memoryFd = makeDeviceMemory(device.windowBytes);
+  held.push(() => closeSync(memoryFd));
+  const aliases = await startAliases(device, (line) => log.warn(line));
+  held.push(() => aliases?.close());
+  const heard = hearLog((line) => log.warn(line));
+  held.push(() => heard.close());
+  const { data, mounts } = openDevice(device, soleHome(memoryFd, aliases?.folderFd ?? -1, guestFiles));
+  const description = describeDevice(device, data);
+  const plane = new LocalDataPlane(description);
+  held.push(() => plane.close());
+  // Threads take long to start, and have something to do before there are queues.
+  plane.prepare(description.maxQueues);
+  return { description, plane, mounts };
 }

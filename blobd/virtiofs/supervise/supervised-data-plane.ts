@@ -120,7 +120,12 @@ export class SupervisedDataPlane implements DataPlane {
     this.#isClosed = true;
     this.#standby?.kill();
     try {
-      await this.#worker?.call({ call: "close" });
+      // One that could not start has threads that still wait for what they are to serve, and would not end.
+      const serves = await this.#ready.then(
+        () => true,
+        () => false,
+      );
+      if (serves) await this.#worker?.call({ call: "close" });
     } catch (error) {
       if (!(error instanceof WorkerEnded)) throw error;
     } finally {
@@ -177,9 +182,8 @@ export class SupervisedDataPlane implements DataPlane {
         ...[...this.#queues.values()].map((queue) => queueCall({ ...queue, availIndex: RESUME })),
       ].map(({ message, fds }: CallWithFds) => worker.call(message, fds)),
     ];
-    const results = await Promise.allSettled(calls);
-    const failure = results.find((result) => result.status === "rejected");
-    if (failure !== undefined) throw failure.reason;
+    // The first failure is the one that says why; what comes behind a start that failed may never be answered.
+    await Promise.all(calls);
     if (takesOver) log.info(`process ${worker.pid} has taken over after ${Math.round(performance.now() - began)} ms`);
     if (standby && !this.#isClosed) this.#standby = this.#spawn(true);
   }
@@ -187,7 +191,7 @@ export class SupervisedDataPlane implements DataPlane {
   #spawn(isStandby: boolean): WorkerProcess {
     const events: WorkerEvents = {
       message: (message, fds) => {
-        if ("volume" in message) this.#volumeFd = fds[0]!;
+        if ("volume" in message) this.#keepVolume(fds[0]!);
         else if ("log" in message) this.#options.log.warn(message.log);
         else if ("failed" in message) {
           this.#options.log.warn(`process ${worker.pid}: ${message.failed}`);
@@ -203,6 +207,13 @@ export class SupervisedDataPlane implements DataPlane {
     // Its death is told by `ended`, and what it cannot do by the start that follows.
     worker.call({ prepare: this.#options.device, isStandby }).catch(() => {});
     return worker;
+  }
+
+  /** The first process makes the volume, once. */
+  #keepVolume(fd: number): void {
+    // Behind the end nobody would close it.
+    if (this.#isClosed) closeSync(fd);
+    else this.#volumeFd = fd;
   }
 
   #died(worker: WorkerProcess, reason: string): void {
