@@ -1,6 +1,7 @@
 import { struct } from "../../formats/bytes/index.ts";
-import { SysError } from "./errno.ts";
-import { koffi, loadLibrary, type Native } from "./koffi.ts";
+import { check } from "./errno.ts";
+import { koffi } from "./koffi.ts";
+import { libc, SYS } from "./libc.ts";
 import { allocAligned, type NativeBuffer } from "./memory.ts";
 
 /** `struct iocb` as it is on machines of little endian. Linux include/uapi/linux/aio_abi.h. */
@@ -23,26 +24,12 @@ const IOCB_CMD_PREAD = 0;
 const EVENT_BYTES = 32;
 const EVENT_RES = 16;
 
-/** All go through syscall(2), whose first argument is the call's number: glibc has no functions for them. */
-const SIGNATURES = {
-  setup: ["long", "long", "u32", "address"],
-  submit: ["long", "long", "address", "long", "address"],
-  getevents: ["long", "long", "address", "long", "long", "address", "address"],
-} as const;
-const SYMBOLS = { setup: "syscall", submit: "syscall", getevents: "syscall" };
-const isX64 = process.arch === "x64";
-const SYS_SETUP = isX64 ? 206 : 0;
-const SYS_SUBMIT = isX64 ? 209 : 2;
-const SYS_GETEVENTS = isX64 ? 208 : 4;
-
-let calls: Native<typeof SIGNATURES> | null = null;
-
 /**
  * Reads that wait in the kernel while this thread goes on (Linux AIO, io_submit(2)): of descriptors opened with O_DIRECT, on
- * file systems that can, others make `submit` wait. It lives as long as its thread.
+ * file systems that can, others make `submit` wait. There is no io_destroy(2) here, so the kernel keeps what it has for them until
+ * the process ends, and counts their depth against fs.aio-max-nr: for threads that live as long.
  */
 export class AsyncReads {
-  readonly #calls: Native<typeof SIGNATURES>;
   readonly #context: number;
   readonly #iocb: NativeBuffer;
   readonly #events: NativeBuffer;
@@ -51,8 +38,6 @@ export class AsyncReads {
 
   /** @param depth reads under way at most @throws SysError */
   constructor(depth: number) {
-    calls ??= loadLibrary("libc.so.6", SIGNATURES, SYMBOLS);
-    this.#calls = calls;
     this.#depth = depth;
     this.#events = allocAligned(depth * EVENT_BYTES);
     // The control block, the pointer to it that io_submit takes, and for io_getevents a time of nothing.
@@ -60,8 +45,7 @@ export class AsyncReads {
     this.#iocb.bytes.fill(0);
     const context = allocAligned(8);
     context.bytes.fill(0);
-    if (this.#calls.setup(SYS_SETUP, depth, context.address) < 0)
-      throw new SysError("io_setup", `errno ${koffi().errno()}`, koffi().errno());
+    check(libc().ioSetup(SYS.ioSetup, depth, context.address), "io_setup");
     this.#context = Number(context.bytes.readBigUInt64LE(0));
     this.#iocb.bytes.writeBigUInt64LE(BigInt(this.#iocb.address), Iocb.size);
   }
@@ -76,7 +60,7 @@ export class AsyncReads {
     iocb.aioBuf = address;
     iocb.aioNbytes = bytes;
     iocb.aioOffset = position;
-    if (this.#calls.submit(SYS_SUBMIT, this.#context, 1, this.#iocb.address + Iocb.size) < 0) return -koffi().errno();
+    if (libc().ioSubmit(SYS.ioSubmit, this.#context, 1, this.#iocb.address + Iocb.size) < 0) return -koffi().errno();
     this.#underWay++;
     return 0;
   }
@@ -86,7 +70,7 @@ export class AsyncReads {
     if (this.#underWay === 0) return;
     const { address, bytes } = this.#events;
     const now = this.#iocb.address + Iocb.size + 8;
-    const count = this.#calls.getevents(SYS_GETEVENTS, this.#context, 0, this.#depth, address, now);
+    const count = libc().ioGetevents(SYS.ioGetevents, this.#context, 0, this.#depth, address, now);
     this.#underWay -= Math.max(0, count);
     for (let event = 0; event < count; event++) {
       const at = event * EVENT_BYTES;

@@ -25,6 +25,9 @@ const SIGNATURES = {
   moveMount: ["long", "long", "int", "bytes", "int", "bytes", "int"],
   pidfdOpen: ["long", "long", "int", "u32"],
   pidfdGetfd: ["long", "long", "int", "int", "u32"],
+  ioSetup: ["long", "long", "u32", "address"],
+  ioSubmit: ["long", "long", "address", "long", "address"],
+  ioGetevents: ["long", "long", "address", "long", "long", "address", "address"],
   futex: ["long", "long", "address", "int", "u32", "address", "address", "u32"],
 } as const;
 
@@ -42,6 +45,9 @@ const SYMBOLS = {
   moveMount: "syscall",
   pidfdOpen: "syscall",
   pidfdGetfd: "syscall",
+  ioSetup: "syscall",
+  ioSubmit: "syscall",
+  ioGetevents: "syscall",
   futex: "syscall",
 };
 
@@ -52,6 +58,9 @@ const isX64 = process.arch === "x64";
  */
 export const SYS = {
   futex: isX64 ? 202 : 98,
+  ioSetup: isX64 ? 206 : 0,
+  ioSubmit: isX64 ? 209 : 2,
+  ioGetevents: isX64 ? 208 : 4,
   moveMount: 429,
   fsopen: 430,
   fsconfig: 431,

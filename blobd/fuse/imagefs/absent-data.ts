@@ -34,7 +34,8 @@ interface Waiting {
 export class AbsentData {
   readonly #devices: readonly (LazyDevice | null)[];
   readonly #readers: readonly (SharedBlobReader | null)[];
-  readonly #reads = new AsyncReads(DEPTH);
+  /** Made when something is wanted first: the kernel has room for so many in all its processes (fs.aio-max-nr). */
+  #reads: AsyncReads | undefined;
   /** Whatever is read goes here: it is there to be waited for. */
   readonly #scratch: NativeBuffer = allocAligned(PAGE_SIZE);
   readonly #waiting = new Map<number, Waiting>();
@@ -72,10 +73,11 @@ export class AbsentData {
     this.#wanted = [];
   }
 
-  /** Parks the request in hand until what it wants is there. @returns the handler's status */
+  /** Parks the request in hand until what it wants is there. @returns the handler's status @throws Error for no room */
   park(request: FuseRequest): number {
     const left = this.#wanted;
     this.#wanted = [];
+    this.#reads ??= makeReads();
     const reply = request.park();
     if (reply.again === undefined) reply.finish(-EIO);
     else {
@@ -89,7 +91,7 @@ export class AbsentData {
   /** @returns in how many ms to call again, -1: nobody waits */
   resume(): number {
     if (this.#waiting.size === 0) return -1;
-    this.#reads.reap((id, result) => {
+    this.#reads!.reap((id, result) => {
       const waiting = this.#waiting.get(id);
       if (waiting === undefined) return; // Interrupted.
       waiting.underWay--;
@@ -119,11 +121,20 @@ export class AbsentData {
     const { left } = waiting;
     while (left.length > 0) {
       const { fd, position } = left.at(-1)!;
-      const status = this.#reads.submit(id, fd, this.#scratch.address, PAGE_SIZE, position);
+      const status = this.#reads!.submit(id, fd, this.#scratch.address, PAGE_SIZE, position);
       if (status === -EAGAIN) return;
       left.pop();
       if (status === 0) waiting.underWay++;
       else waiting.errno ||= -status;
     }
+  }
+}
+
+/** @throws Error, which is told and answered with EIO: that of the system call would be EAGAIN, and nobody would be told */
+function makeReads(): AsyncReads {
+  try {
+    return new AsyncReads(DEPTH);
+  } catch (error) {
+    throw new Error(`no reads of what is absent: ${(error as Error).message}; see /proc/sys/fs/aio-max-nr`);
   }
 }
