@@ -13,8 +13,11 @@ const INSTALL = "install a static one (Debian: busybox-static) or name one with 
  * @throws VmError ERR_NO_BUSYBOX
  */
 export function findBusybox(env: NodeJS.ProcessEnv = process.env): string {
+  const named = env.EROFSIFY_BUSYBOX;
+  if (named !== undefined && !existsSync(named))
+    throw new VmError("ERR_NO_BUSYBOX", `EROFSIFY_BUSYBOX=${named}: there is no such file; ${INSTALL}`);
   const folders = (env.PATH ?? "").split(delimiter).filter((folder) => folder !== "");
-  const path = env.EROFSIFY_BUSYBOX ?? folders.map((folder) => join(folder, "busybox")).find((p) => existsSync(p));
+  const path = named ?? folders.map((folder) => join(folder, "busybox")).find((p) => existsSync(p));
   if (path === undefined) throw new VmError("ERR_NO_BUSYBOX", `no busybox in PATH for the guest; ${INSTALL}`);
   return path;
 }
