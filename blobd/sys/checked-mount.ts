@@ -41,7 +41,7 @@ export function mountChecked(files: readonly CheckedFile[], target: string): voi
       const loop = attachLoop(path);
       opened.push(loop.fd);
       const name = `${prefix}-${index}`;
-      const [create, load, resume] = verityDevice(name, loop.path, verity) as [DmRequest, DmRequest, DmRequest];
+      const [create, load, resume] = verityDevice(name, loop.path, verity);
       ask(control, create, path);
       named.push(name);
       ask(control, load, path);
@@ -57,7 +57,7 @@ export function mountChecked(files: readonly CheckedFile[], target: string): voi
     });
   } finally {
     // What is mounted stays until it is unmounted; the rest goes now.
-    for (const name of named) libc().ioctlBytes(opened[0]!, removeDevice(name).command, removeDevice(name).bytes);
+    for (const { command, bytes } of named.map(removeDevice)) libc().ioctlBytes(opened[0]!, command, bytes);
     for (const fd of opened) closeSync(fd);
   }
 }
@@ -68,8 +68,8 @@ function openControl(): number {
   } catch (error) {
     const { code = "EIO", errno = -5 } = error as NodeJS.ErrnoException;
     const detail =
-      code === "ENOENT" || code === "ENODEV" ? "this kernel has no device mapper (modprobe dm-verity)" : "";
-    throw new SysError("open", code, -errno, DM_CONTROL, detail || undefined);
+      code === "ENOENT" || code === "ENODEV" ? "this kernel has no device mapper (modprobe dm-verity)" : undefined;
+    throw new SysError("open", code, -errno, DM_CONTROL, detail);
   }
 }
 

@@ -43,15 +43,11 @@ export class BackendChannel implements Remapper {
   }
 
   map(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean): number {
-    if (fdOffset % PAGE_SIZE !== 0 || !Number.isSafeInteger(fdOffset) || fdOffset < 0) return -EINVAL;
-    if (!this.#isInside(shmOffset, bytes)) return -EINVAL;
-    return this.#alone(() => this.#map(fd, fdOffset, shmOffset, bytes, writable, false));
+    return this.#mapInside(fd, fdOffset, shmOffset, bytes, writable, false);
   }
 
   remap(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean): number {
-    if (fdOffset % PAGE_SIZE !== 0 || !Number.isSafeInteger(fdOffset) || fdOffset < 0) return -EINVAL;
-    if (!this.#isInside(shmOffset, bytes)) return -EINVAL;
-    return this.#alone(() => this.#map(fd, fdOffset, shmOffset, bytes, writable, true));
+    return this.#mapInside(fd, fdOffset, shmOffset, bytes, writable, true);
   }
 
   unmap(shmOffset: number, bytes: number): number {
@@ -82,6 +78,20 @@ export class BackendChannel implements Remapper {
       const result = this.#send(fd);
       return result !== 0 ? result : this.#lastAnswer;
     });
+  }
+
+  /** @param again it may be mapped, and is to be mapped once more */
+  #mapInside(
+    fd: number,
+    fdOffset: number,
+    shmOffset: number,
+    bytes: number,
+    writable: boolean,
+    again: boolean,
+  ): number {
+    if (fdOffset % PAGE_SIZE !== 0 || !Number.isSafeInteger(fdOffset) || fdOffset < 0) return -EINVAL;
+    if (!this.#isInside(shmOffset, bytes)) return -EINVAL;
+    return this.#alone(() => this.#map(fd, fdOffset, shmOffset, bytes, writable, again));
   }
 
   #map(fd: number, fdOffset: number, shmOffset: number, bytes: number, writable: boolean, again: boolean): number {

@@ -20,20 +20,20 @@ const verity = { dataBlocks: 300, rootHex: "ab".repeat(32) };
 test("a device is created, gets its table, and is resumed", () => {
   const [create, load, resume] = verityDevice("part-0", "/dev/part0", verity, 3);
   assert.deepEqual(
-    [create, load, resume].map((request) => request!.command),
+    [create, load, resume].map((request) => request.command),
     [0xc138fd03, 0xc138fd09, 0xc138fd06],
   );
-  const text = load!.bytes.toString("latin1", DmIoctl.size + DmTargetSpec.size).replace(/\0+$/, "");
+  const text = load.bytes.toString("latin1", DmIoctl.size + DmTargetSpec.size).replace(/\0+$/, "");
   assert.equal(
     text,
     `1 /dev/part0 /dev/part0 4096 4096 300 301 sha256 ${"ab".repeat(32)} ${"0".repeat(64)}`,
     "the tree comes behind the superblock",
   );
-  const target = DmTargetSpec.view(load!.bytes, DmIoctl.size);
+  const target = DmTargetSpec.view(load.bytes, DmIoctl.size);
   assert.equal(target.length, 2400, "sectors");
   assert.equal((DmIoctl.size + target.next) % 8, 0);
-  assert.equal(DmIoctl.view(load!.bytes).flags, 1, "dm-verity refuses tables that are not read-only");
-  for (const { bytes } of [create!, load!, resume!]) {
+  assert.equal(DmIoctl.view(load.bytes).flags, 1, "dm-verity refuses tables that are not read-only");
+  for (const { bytes } of [create, load, resume]) {
     assert.equal(DmIoctl.view(bytes).dataSize, bytes.length);
     assert.equal(bytes.toString("latin1", 48, 55), "part-0\0");
   }
@@ -42,7 +42,7 @@ test("a device is created, gets its table, and is resumed", () => {
 test("minor numbers travel as the kernel packs them", () => {
   for (const minor of [0, 7, 255, 256, 4095, 0xfffff]) {
     const [create] = verityDevice("x", "7:1", verity, minor);
-    assert.equal(createdMinor(create!), minor);
+    assert.equal(createdMinor(create), minor);
   }
   const answered = removeDevice("x");
   DmIoctl.view(answered.bytes).dev = (253 << 8) | 12;

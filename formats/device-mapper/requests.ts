@@ -29,7 +29,12 @@ export interface DmRequest {
  * @param minor makes it `/dev/dm-MINOR`; else the first number that is free, which the first answer tells (`createdMinor`)
  * @throws FormatError for a name or path that the interface cannot hold
  */
-export function verityDevice(name: string, device: string, verity: VerityRoot, minor?: number): DmRequest[] {
+export function verityDevice(
+  name: string,
+  device: string,
+  verity: VerityRoot,
+  minor?: number,
+): readonly [create: DmRequest, load: DmRequest, resume: DmRequest] {
   const create = request(DM_DEV_CREATE, name, minor === undefined ? 0 : DM_PERSISTENT_DEV_FLAG);
   if (minor !== undefined) DmIoctl.view(create.bytes).dev = encodeDevice(minor);
   return [create, loadTable(name, device, verity), request(DM_DEV_SUSPEND, name, 0)];

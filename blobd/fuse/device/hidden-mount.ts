@@ -12,13 +12,10 @@ import { FuseMount } from "./mount.ts";
 export class HiddenMount {
   /** Of the mounted folder. */
   readonly folderFd: number;
-  /** The descriptor of /dev/fuse that it was mounted with. */
-  readonly deviceFd: number;
   readonly #mount: FuseMount;
 
   private constructor(folderFd: number, mount: FuseMount) {
     this.folderFd = folderFd;
-    this.deviceFd = mount.deviceFd;
     this.#mount = mount;
   }
 

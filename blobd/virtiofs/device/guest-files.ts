@@ -9,7 +9,7 @@ export interface GuestMemoryFile {
 }
 
 /** Files at most: as many virtio-pmem devices as a guest is given. */
-export const MAX_GUEST_FILES = 128;
+const MAX_GUEST_FILES = 128;
 /** virtio-pmem devices lie at multiples of this, and are such multiples, in bytes. */
 const UNIT_BYTES = 2 << 20;
 /** Addresses of guests have 52 bits at most. */

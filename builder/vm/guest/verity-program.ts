@@ -22,7 +22,7 @@ export function verityProgram(roots: readonly VerityRoot[]): Buffer {
     ] as const)
       program
         .call(SYS.open, [cString(DM_CONTROL), O_RDWR_CLOEXEC, 0], failed("the kernel has no device mapper"))
-        .call(SYS.ioctl, [RESULT, request!.command, { inout: request!.bytes }], failed(what));
+        .call(SYS.ioctl, [RESULT, request.command, { inout: request.bytes }], failed(what));
   }
   return program.exit(0).build();
 }
