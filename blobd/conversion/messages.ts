@@ -87,6 +87,17 @@ export interface MergedChain {
   readonly blobs: readonly StoredFile[];
 }
 
+/** Makes of each layer an image of its own, for overlayfs to put together. */
+export interface StandaloneJob {
+  readonly kind: "standalone";
+  readonly store: string;
+  /** An image below all layers. */
+  readonly below?: MergedChain | undefined;
+  /** Keys of the layers, bottom first. */
+  readonly layers: readonly string[];
+  readonly hold: JobHold;
+}
+
 /** Lays a merged image and its blobs, all in the store, into one file of the store. */
 export interface FlatJob {
   readonly kind: "flat";
@@ -132,6 +143,8 @@ export interface Jobs {
   readonly directory: [DirectoryJob, DirectoryResult];
   readonly merge: [MergeJob, MergedChain];
   readonly flat: [FlatJob, StoredFile];
+  /** Bottom first. */
+  readonly standalone: [StandaloneJob, MergedChain[]];
   readonly diff: [DiffJob, DiffResult];
   readonly prune: [PruneJob, PruneJobResult];
 }

@@ -12,14 +12,36 @@ export interface DeviceTable {
 
 /** @throws FormatError; the system's errors */
 export function readDevices(metaPath: string): DeviceTable {
-  const fd = openSync(metaPath, "r");
-  try {
-    const source = fileSource(fd);
+  return withImage(metaPath, (source) => {
     const { devices } = openErofs(source);
     const last = devices.at(-1);
     const isFlat =
       last === undefined || (last.mappedBlkAddr > 0 && (last.mappedBlkAddr + last.blocks) * BLOCK_SIZE <= source.size);
     return { devices, isFlat };
+  });
+}
+
+/** Attributes of a root directory, as stat(2) tells them. */
+export interface RootAttributes {
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mtime: Date;
+}
+
+/** Those of an image in a file. @throws FormatError; the system's errors */
+export function imageRoot(metaPath: string): RootAttributes {
+  return withImage(metaPath, (source) => {
+    const image = openErofs(source);
+    const { mode, uid, gid, mtimeSeconds, mtimeNanos } = image.inode(image.rootNid);
+    return { mode, uid, gid, mtime: new Date(mtimeSeconds * 1000 + mtimeNanos / 1e6) };
+  });
+}
+
+function withImage<T>(path: string, work: (source: ByteSource) => T): T {
+  const fd = openSync(path, "r");
+  try {
+    return work(fileSource(fd));
   } finally {
     closeSync(fd);
   }

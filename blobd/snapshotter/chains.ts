@@ -32,10 +32,43 @@ export class Chains {
   async merged(base: Snapshot, served: ServedImage | null): Promise<MergedChain> {
     const bottom = served === null ? undefined : servedBelow(this.#parts.table, base);
     if (served !== null && bottom?.id === base.id) return served.chain;
+    return this.#repairing(base, () => this.#merge(base, bottom, served?.chain));
+  }
+
+  /**
+   * Its layers as images for overlayfs to put together, topmost first; what is served on demand is one, the last. All in one
+   * when a layer has hard links to another's files, which overlayfs does not put together.
+   * @throws as `merged`
+   */
+  async layers(base: Snapshot, served: ServedImage | null): Promise<readonly MergedChain[]> {
+    const { table, pool, holds, storeRoot } = this.#parts;
+    const bottom = served === null ? undefined : servedBelow(table, base);
+    const below = served?.chain;
+    if (below !== undefined && bottom?.id === base.id) return [below];
+    try {
+      const layers = await this.#repairing(base, async () =>
+        pool.run({
+          kind: "standalone",
+          store: storeRoot,
+          below,
+          layers: await this.#layerKeys(base, bottom),
+          hold: { key: holds.layersKey(base.id), owner: holds.owner },
+        }),
+      );
+      // As with a mount: nobody would give this hold back.
+      if (table.byId(base.id) === undefined) await holds.release([holds.layersKey(base.id)]);
+      return [...(below === undefined ? [] : [below]), ...layers].reverse();
+    } catch (error) {
+      if (!(error instanceof ConversionError) || error.code !== "ERR_UNSUPPORTED") throw error;
+      return [await this.merged(base, served)];
+    }
+  }
+
+  async #repairing<T>(base: Snapshot, work: () => Promise<T>): Promise<T> {
     const repaired = new Set<string>();
     for (;;) {
       try {
-        return await this.#merge(base, bottom, served?.chain);
+        return await work();
       } catch (error) {
         if (!(error instanceof ConversionError) || error.code !== ERR_LAYER_GONE) throw error;
         const key = error.message;
@@ -48,16 +81,7 @@ export class Chains {
 
   async #merge(base: Snapshot, bottom: Snapshot | undefined, below: MergedChain | undefined): Promise<MergedChain> {
     const { table, pool, holds, storeRoot } = this.#parts;
-    const all = chainFrom(table, base);
-    const above =
-      bottom === undefined
-        ? all
-        : all.slice(
-            0,
-            all.findIndex(({ id }) => id === bottom.id),
-          );
-    const layers: string[] = [];
-    for (const snapshot of above.reverse()) layers.push(await this.#layerKey(snapshot));
+    const layers = await this.#layerKeys(base, bottom);
     const now = this.#current(base);
     const chain = await pool.run({
       kind: "merge",
@@ -71,6 +95,15 @@ export class Chains {
     const after = table.byId(base.id);
     if (after !== undefined && !sameChain(after.chain, chain)) table.write([{ put: { ...after, chain } }]);
     return chain;
+  }
+
+  /** Of `base` and what lies below it, down to what is above `bottom`; lowest first. */
+  async #layerKeys(base: Snapshot, bottom: Snapshot | undefined): Promise<string[]> {
+    const all = chainFrom(this.#parts.table, base);
+    const end = bottom === undefined ? all.length : all.findIndex(({ id }) => id === bottom.id);
+    const keys: string[] = [];
+    for (const snapshot of all.slice(0, end).reverse()) keys.push(await this.#layerKey(snapshot));
+    return keys;
   }
 
   /** The layer that a snapshot is in a merge; a directory is converted for that, and what was not pulled is fetched. */

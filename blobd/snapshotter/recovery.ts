@@ -39,7 +39,7 @@ export async function sweep(parts: RecoveryParts, everything: boolean): Promise<
 }
 
 async function releaseStrayHolds(table: SnapshotTable, holds: StoreHolds): Promise<void> {
-  const ours = new Set([...table.all()].flatMap(({ id }) => [holds.snapshotKey(id), holds.flatKey(id)]));
+  const ours = new Set([...table.all()].flatMap(({ id }) => holds.keysOf(id)));
   const stray = (await holds.list()).filter((key) => !ours.has(key));
   if (stray.length > 0) await holds.release(stray);
 }

@@ -1,4 +1,5 @@
-import { chownSync, rmSync } from "node:fs";
+import { chownSync, lstatSync, rmSync } from "node:fs";
+import { imageRoot } from "../images/index.ts";
 import { realtimeNanos } from "../sys/index.ts";
 import { fieldsOf, NO_PARENT, NO_USAGE, NOTHING_BELOW } from "./blank-snapshot.ts";
 import { chainFrom, composeChain } from "./chain.ts";
@@ -184,7 +185,11 @@ export class Snapshots {
     folders.makeSnapshot(snapshot.id, kind === "active");
     try {
       const upper = folders.upper(snapshot.id);
-      if (lowers?.[0] !== undefined && kind === "active") copyRoot(lowers[0], upper);
+      if (kind === "active") {
+        const [first] = mounts;
+        if (lowers?.[0] !== undefined) copyRoot(lstatSync(lowers[0]), upper);
+        else if (first?.type === "erofs") copyRoot(imageRoot(first.source), upper);
+      }
       if (root !== null) chownSync(upper, root.uid, root.gid);
       table.write([{ put: snapshot }]);
     } catch (error) {
@@ -251,7 +256,7 @@ export class Snapshots {
     this.#attempt(`mount of snapshot ${id}`, () => mounts.remove(id));
     if (remote !== null && remote.request !== null) mounts.letGo(remote.request);
     this.#attempt(`files of snapshot ${id}`, () => folders.trashSnapshot(id));
-    await holds.release([holds.snapshotKey(id), holds.flatKey(id)]).catch((error) => {
+    await holds.release(holds.keysOf(id)).catch((error) => {
       this.#parts.onWarning(`hold of snapshot ${id} is not given back`, error);
     });
     folders.emptyTrash().catch((error) => this.#parts.onWarning("removed snapshots are not deleted", error));

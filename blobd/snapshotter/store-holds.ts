@@ -25,6 +25,16 @@ export class StoreHolds {
     return recordKey({ owner: this.owner, flat: id });
   }
 
+  /** Of a snapshot's layers as images for overlayfs. */
+  layersKey(id: number): string {
+    return recordKey({ owner: this.owner, layers: id });
+  }
+
+  /** All holds that a snapshot may have. */
+  keysOf(id: number): string[] {
+    return [this.snapshotKey(id), this.flatKey(id), this.layersKey(id)];
+  }
+
   conversionKey(layerDigest: string): string {
     return recordKey({ owner: this.owner, conversion: layerDigest });
   }

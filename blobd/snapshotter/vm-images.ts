@@ -1,15 +1,15 @@
 import type { ConverterPool, MergedChain } from "../conversion/index.ts";
-import { servedRequest } from "./chain.ts";
+import { composeChain, servedRequest } from "./chain.ts";
 import type { ChainMounts } from "./chain-mounts.ts";
 import type { Chains } from "./chains.ts";
 import type { Folders } from "./folders.ts";
 import type { Mount } from "./grpc/index.ts";
-import { activeMount, viewMount } from "./mount-plan.ts";
-import type { Leases } from "./remote/index.ts";
+import { activeMount, idMapOptions, type UpperPaths, viewMount } from "./mount-plan.ts";
+import type { Leases, ServedImage } from "./remote/index.ts";
 import type { Snapshot, SnapshotTable } from "./state/index.ts";
 import type { StoreHolds } from "./store-holds.ts";
 import { pathIn } from "./stored-path.ts";
-import { blockMounts, deviceMounts, type VmForm, vmFormOf } from "./vm-mounts.ts";
+import { blockMounts, deviceMounts, layeredMounts, type VmForm, vmFormOf } from "./vm-mounts.ts";
 
 export interface VmImagesParts {
   readonly table: SnapshotTable;
@@ -46,17 +46,38 @@ export class VmImages {
     const { folders } = this.#parts;
     const paths = { upper: folders.upper(snapshot.id), work: folders.work(snapshot.id) };
     const isView = snapshot.kind === "view";
+    if (form === "layered") return await this.#layered(snapshot, parent, isView ? null : paths);
     if (form !== "block") return deviceMounts(form, await this.#files(parent), isView ? null : paths);
     const flatPath = await this.#flat(parent);
     const lowers = await this.#parts.mounts.lowers(parent);
     return blockMounts(flatPath, (isView ? viewMount(lowers, []) : activeMount(paths, lowers, [])).options);
   }
 
+  async #layered({ labels }: Snapshot, parent: Snapshot, upper: UpperPaths | null): Promise<Mount[]> {
+    const { table, folders, chains, storeRoot } = this.#parts;
+    const idMap = idMapOptions(labels);
+    const { directories, base } = composeChain(table, parent);
+    const paths = directories.map(({ id }) => folders.upper(id));
+    if (base === null) return [upper === null ? viewMount(paths, idMap) : activeMount(upper, paths, idMap)];
+    const served = await this.#served(base);
+    const path = pathIn(storeRoot, served);
+    const layers = (await chains.layers(base, served)).map(({ meta, blobs }) => ({
+      metaPath: path(meta),
+      devicePaths: blobs.map(path),
+    }));
+    return layeredMounts(layers, paths, upper, idMap);
+  }
+
+  /** The image that is served on demand from `top` down; null when none is. */
+  async #served(top: Snapshot): Promise<ServedImage | null> {
+    const request = servedRequest(this.#parts.table, top);
+    return request === null ? null : await this.#parts.leases.get(request);
+  }
+
   /** Everything from `top` down as one image, whether it is mounted or not. */
   async #files(top: Snapshot): Promise<{ metaPath: string; devicePaths: string[] }> {
-    const { table, leases, chains, storeRoot } = this.#parts;
-    const request = servedRequest(table, top);
-    const served = request === null ? null : await leases.get(request);
+    const { chains, storeRoot } = this.#parts;
+    const served = await this.#served(top);
     const { meta, blobs } = await chains.merged(top, served);
     const path = pathIn(storeRoot, served);
     return { metaPath: path(meta), devicePaths: blobs.map(path) };

@@ -6,11 +6,13 @@
  *     pmem    the same, to be mounted with DAX      one read-only virtio-pmem device a file; sizes are multiples of 2 MiB
  *     block   fuse.nydus-overlayfs with the option  one file with all of it; what nydus-snapshotter gives for raw block images,
  *             io.katacontainers.volume              and Kata's Go runtime takes (KataVirtualVolume, image_raw_block)
+ *     layered erofs META, device=BLOB for each      containerd's own layout for containers of the host: its mount manager (2.2)
+ *             layer; overlay over all of them       mounts them. With files as devices: Linux 6.12
  */
 import { type Mount, ServiceError } from "./grpc/index.ts";
 import type { UpperPaths } from "./mount-plan.ts";
 
-export const VM_FORMS = ["erofs", "pmem", "block"] as const;
+export const VM_FORMS = ["erofs", "pmem", "block", "layered"] as const;
 export type VmForm = (typeof VM_FORMS)[number];
 
 /** Label of a snapshot that chooses the form, or `none`. CRI makes a container's annotation of this name one. */
@@ -40,12 +42,41 @@ export interface VmImage {
  * @param upper where a container writes; null: it only reads
  */
 export function deviceMounts(form: "erofs" | "pmem", image: VmImage, upper: UpperPaths | null): Mount[] {
-  const dax = form === "pmem" ? ["dax=always"] : [];
-  const devices = image.devicePaths.map((path) => `device=${path}`);
-  const lower: Mount = { type: "erofs", source: image.metaPath, options: ["ro", ...dax, ...devices] };
+  const lower = erofsMount(image, form === "pmem" ? ["dax=always"] : []);
   if (upper === null) return [lower];
   const options = [`workdir=${upper.work}`, `upperdir=${upper.upper}`, "lowerdir={{ mount 0 }}"];
   return [lower, { type: "format/overlay", source: "overlay", options }];
+}
+
+function erofsMount({ metaPath, devicePaths }: VmImage, more: readonly string[]): Mount {
+  const devices = devicePaths.map((path) => `device=${path}`);
+  return { type: "erofs", source: metaPath, options: ["ro", ...more, ...devices] };
+}
+
+/**
+ * Layers as containerd's erofs snapshotter names them (plugins/snapshots/erofs of 2.2): `{{ overlay 0 N }}` are the places of
+ * mounts 0 to N.
+ * @param layers topmost first, at least one
+ * @param directories lower directories above them, topmost first
+ * @param upper as in `deviceMounts`
+ * @param idMap options by which containerd maps ids
+ */
+export function layeredMounts(
+  layers: readonly VmImage[],
+  directories: readonly string[],
+  upper: UpperPaths | null,
+  idMap: readonly string[],
+): Mount[] {
+  const lowers = layers.map((layer) => erofsMount(layer, []));
+  const isOne = lowers.length === 1;
+  if (upper === null && isOne && directories.length === 0) {
+    if (idMap.length === 0) return lowers;
+    return [...lowers, { type: "format/bind", source: "{{ mount 0 }}", options: [...idMap, "ro", "rbind"] }];
+  }
+  const places = isOne ? "{{ mount 0 }}" : `{{ overlay 0 ${lowers.length - 1} }}`;
+  const own = upper === null ? [] : [`workdir=${upper.work}`, `upperdir=${upper.upper}`];
+  const options = [...idMap, ...own, `lowerdir=${[...directories, places].join(":")}`];
+  return [...lowers, { type: "format/overlay", source: "overlay", options }];
 }
 
 /**

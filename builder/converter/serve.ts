@@ -13,6 +13,7 @@ import { diffJob } from "./diff.ts";
 import { flatJob } from "./flat.ts";
 import { directoryJob, layerJob } from "./layer.ts";
 import { mergeJob } from "./merge.ts";
+import { standaloneJob } from "./standalone.ts";
 import { StoreUse } from "./store-use.ts";
 
 /** How long a prune waits for others to leave the store, in ms; the daemon asks again. */
@@ -88,6 +89,8 @@ export class ConverterServer {
         return this.#stores.use(job.store, (store) => mergeJob(store, job));
       case "flat":
         return this.#stores.use(job.store, (store) => flatJob(store, job, signal));
+      case "standalone":
+        return this.#stores.use(job.store, (store) => standaloneJob(store, job));
       case "diff":
         return diffJob(job, signal);
       case "prune":

@@ -18,4 +18,5 @@ export {
 } from "./merge-image.ts";
 export { type OptimizeResult, optimizeImage } from "./optimize.ts";
 export type { LayerState, LayerSummary, ProgressEvent, ProgressListener } from "./progress.ts";
+export { makeStandalone } from "./standalone-layers.ts";
 export { UnitWriter } from "./unit-writer.ts";

@@ -8,7 +8,7 @@ import {
 } from "../../blobd/store/index.ts";
 import { CONTAINERD_21_LAYER, CONTAINERD_LAYER, type Digest, ZSTD_SUFFIX } from "../../formats/oci/index.ts";
 import type { Tree } from "../../formats/tree/index.ts";
-import { metaTree, storeFlat } from "../image/index.ts";
+import { makeStandalone, metaTree, storeFlat } from "../image/index.ts";
 import { encodedAnnotations, type PushedLayer, replacedLayers } from "./documents.ts";
 import { type PushListener, pushBlob } from "./push-blob.ts";
 import {
@@ -19,7 +19,6 @@ import {
   type PushProgress,
 } from "./push-manifest.ts";
 import { pushPlainBlob } from "./push-plain.ts";
-import { makeStandalone } from "./standalone-layers.ts";
 import type { PushTarget } from "./target.ts";
 
 /**
