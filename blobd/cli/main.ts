@@ -234,6 +234,12 @@ program
       "block",
     ]),
   )
+  .addOption(
+    new Option(
+      "--layered",
+      "hand each layer to containerd as a mount of its own, for its mount manager (2.2), instead of one of ours for the image",
+    ).conflicts("vm"),
+  )
   .option("--no-on-demand", "pull all images, also those whose converted form is in the registry")
   .option(
     "--trust-referrers",
@@ -257,6 +263,7 @@ program
   .option("--socket <file>", "where clients ask for blobs (default: blobd.sock in the store)")
   .option("--idle <seconds>", "end when nobody has used it for so long (default: never)")
   .option("--max-size <size>", "keep the store this small: blobs go by last use, never one in use")
+  .option("--metrics <host:port>", "serve Prometheus metrics at http://host:port/metrics")
   .option("--give-up <seconds>", "a read fails when nothing has come for so long (default: 30)")
   .option("--bandwidth <size>", "most bytes per second from one registry (default: no limit)")
   .option("--connections <n>", "transfers from one registry at a time (default: 6)")

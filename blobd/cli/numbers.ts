@@ -38,3 +38,8 @@ export function parseSeconds(option: string, text: string, maxMs: number = Numbe
   if (ms > maxMs) throw new UsageError(`${option} ${text}: expected at most ${Math.floor(maxMs / 1000)} seconds`);
   return ms;
 }
+
+/** @throws UsageError for an address that is not `host:port` */
+export function checkHostPort(option: string, text: string): void {
+  if (!/^\S+:\d{1,5}$/.test(text)) throw new UsageError(`${option} ${text}: expected host:port`);
+}

@@ -6,9 +6,10 @@ import { BlobTable, Tickets } from "../fuse/blobs/index.ts";
 import { FuseMount } from "../fuse/device/index.ts";
 import { type Environment, type RetryPolicy, SourceError } from "../registry/index.ts";
 import { type PartialBlob, Store, type StoredFile, StoreError } from "../store/index.ts";
-import { answerTickets } from "./answer-tickets.ts";
+import { answerTickets, type OnFault } from "./answer-tickets.ts";
 import { CompleteHolds } from "./complete-holds.ts";
 import { knownSource } from "./known-source.ts";
+import type { ServiceTotals } from "./metrics.ts";
 import { Origins } from "./origins.ts";
 import { PageStorer } from "./page-storer.ts";
 import { RecordedFiles, sharedFile } from "./recorded-files.ts";
@@ -28,6 +29,7 @@ export interface ServiceOptions {
   readonly retry: RetryPolicy;
   readonly env: Environment;
   readonly log: (line: string) => void;
+  readonly onFault?: OnFault;
   /** With it the mount outlives this process. */
   readonly keeping?: Keeping;
 }
@@ -68,6 +70,12 @@ export class BlobService {
   readonly #sweep: NodeJS.Timeout;
   readonly #closing = new AbortController();
   #opening: Promise<unknown> = Promise.resolve();
+  /** Since the process began, also of blobs that are not shown any more. */
+  #chunks = 0;
+  #storedBytes = 0;
+  #hits = 0;
+  /** What the threads had counted when it was last looked. */
+  #hitsSeen = 0;
 
   /** @throws SysError when it cannot be mounted */
   static async start(options: ServiceOptions): Promise<BlobService> {
@@ -119,7 +127,7 @@ export class BlobService {
       else this.#recorded.takeOver(blob.index, blob.close);
     }
     const fetcherAt = (place: number) => this.#places.get(place)?.fetcher;
-    void answerTickets(tickets, fetcherAt, options.log, this.#closing.signal);
+    void answerTickets(tickets, fetcherAt, options.log, options.onFault ?? (() => {}), this.#closing.signal);
   }
 
   /** Resolves when the mount is gone. */
@@ -145,13 +153,12 @@ export class BlobService {
     this.#recordings.delete(recording);
   }
 
-  /** What has been fetched, by all blobs that are shown. */
-  get fetched(): { chunks: number; storedBytes: number } {
-    const all = [...this.#shown.values()].map(({ fetcher }) => fetcher.counts);
-    return {
-      chunks: all.reduce((sum, { chunks }) => sum + chunks, 0),
-      storedBytes: all.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
-    };
+  /** All that it has done. */
+  get totals(): ServiceTotals {
+    const { hits } = this.#tickets;
+    this.#hits += (hits - this.#hitsSeen) >>> 0;
+    this.#hitsSeen = hits;
+    return { hits: this.#hits, chunks: this.#chunks, storedBytes: this.#storedBytes, shown: this.shown };
   }
 
   /**
@@ -285,6 +292,8 @@ export class BlobService {
     const sources = this.#origins.sources(origin, layer.descriptor.digest);
     const fetcher = new ChunkFetcher(partial, sources, this.#origins.line(origin), {
       onChunk: (chunk, isRead) => {
+        this.#chunks++;
+        this.#storedBytes += partial.index.storedBytes(chunk);
         if (!isRead) return;
         // Who has waited for it is told first.
         const [offset, bytes] = [partial.index.offset(chunk), partial.index.bytes(chunk)];

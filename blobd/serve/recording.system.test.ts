@@ -93,8 +93,8 @@ function askedChunks({ server }: Started, ends: readonly number[]): number[] {
 }
 
 async function fetchedAll({ serving }: Started, chunks: number): Promise<void> {
-  for (let i = 0; i < 400 && serving.service.fetched.chunks < chunks; i++) await sleep(10);
-  assert.equal(serving.service.fetched.chunks, chunks);
+  for (let i = 0; i < 400 && serving.service.totals.chunks < chunks; i++) await sleep(10);
+  assert.equal(serving.service.totals.chunks, chunks);
 }
 
 test("a list is fetched ahead in its order, as far as it lies in the blob; what a reader wants comes before", async (t) => {

@@ -57,7 +57,7 @@ test("a blob is a file of its final size, of which what is read is fetched", asy
   assert.equal(server.ranges.length, before + 1);
   await readRange(file, 10 * CHUNK - 50, 100);
   await readRange(file, blob.content.length - 10, 10);
-  assert.ok(serving.service.fetched.chunks < 20, `${serving.service.fetched.chunks} chunks`);
+  assert.ok(serving.service.totals.chunks < 20, `${serving.service.totals.chunks} chunks`);
   await file.close();
   await assert.rejects(open(path, "r+"), { code: "EROFS" });
   await assert.rejects(readFile(join(serving.mountPoint, "f".repeat(64))), { code: "ENOENT" });
@@ -126,7 +126,7 @@ test("many readers at once: every byte is right, each chunk comes once", async (
   const path = (await ask()).served[0]!.path;
   const sums = await Promise.all(Array.from({ length: 16 }, () => reader(path)));
   for (const { text } of sums) assert.equal(text.slice(0, 64), blob.source.contentHex);
-  assert.equal(serving.service.fetched.chunks, 64);
+  assert.equal(serving.service.totals.chunks, 64);
 });
 
 test("blobs come through the proxy that the service is told of", async (t) => {

@@ -21,6 +21,8 @@ export interface ServeOptions {
   readonly evictEveryMs?: number;
   /** Ends when nobody has used it for so long, in ms; never without it. */
   readonly idleMs?: number;
+  /** Where metrics are served, `host:port`; nowhere without it. */
+  readonly metrics?: string;
   readonly env?: Environment;
   /** With it the mount outlives this process; it is at `mountPoint`. */
   readonly keeping?: Keeping;
@@ -56,6 +58,9 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   const mountPoint = options.mountPoint ?? defaultMountPoint(storeRoot);
   const socketPath = options.socketPath ?? controlSocketPath(storeRoot);
   if (options.mountPoint === undefined && options.keeping === undefined) makeMountPoint(mountPoint);
+  // Its library is loaded only when it is wanted: a service is started with each first guest.
+  const metrics =
+    options.metrics === undefined ? undefined : new (await import("./metrics.ts")).ServeMetrics(storeRoot);
   const service = await BlobService.start({
     storeRoot,
     mountPoint,
@@ -64,12 +69,18 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     retry: DEFAULT_RETRY,
     env: pullCredentials(options.env ?? process.env, storeRoot),
     log,
+    ...(metrics && { onFault: (seconds, isAnswered) => metrics.fault(seconds, isAnswered) }),
     ...(options.keeping && { keeping: options.keeping }),
   });
-  let control: LineSocket;
+  const closing = new AbortController();
+  let control: LineSocket | undefined;
   try {
     control = await listen(socketPath, service, log);
+    metrics?.watch(() => service.totals);
+    // Behind the service's start: its thread that may outlive the process for a while must not have this socket.
+    await metrics?.serve(options.metrics!, (options.keeping?.mount.terms ?? null) !== null, closing.signal);
   } catch (error) {
+    control?.close();
     await service.close();
     throw error;
   }
@@ -95,6 +106,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   const stop = () => {
     clearInterval(idle);
     clearInterval(quota);
+    closing.abort();
     stopping ??= Promise.resolve(control.close()).then(() => service.close());
     return stopping;
   };

@@ -34,7 +34,7 @@ export interface Started {
   ): Promise<TestClient & { readonly served: readonly ServedBlob[] }>;
 }
 
-export interface TestServiceOptions extends Pick<ServeOptions, "maxBytes" | "evictEveryMs"> {
+export interface TestServiceOptions extends Pick<ServeOptions, "maxBytes" | "evictEveryMs" | "metrics"> {
   /** It is removed in the end. */
   readonly folder?: string;
   readonly env?: Environment;

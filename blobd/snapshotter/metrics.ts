@@ -1,5 +1,7 @@
-import { createServer, type Server } from "node:http";
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { addStoreMetrics } from "../metrics/index.ts";
+
+const PREFIX = "blobd_snapshotter_";
 
 /** What is counted, for Prometheus. */
 export class Metrics {
@@ -12,6 +14,7 @@ export class Metrics {
 
   /** @param snapshots counts them when somebody asks; likewise the layers in work, and what was fetched of served images */
   constructor(
+    storeRoot: string,
     snapshots: () => Readonly<Record<string, number>>,
     jobs: () => number,
     fetchedBytes: () => Promise<number>,
@@ -75,28 +78,7 @@ export class Metrics {
         this.set(jobs());
       },
     });
-    collectDefaultMetrics({ register: this.registry, prefix: "blobd_snapshotter_" });
-  }
-
-  /** Serves them at `/metrics`. @param address `host:port` @throws the system's error */
-  async serve(address: string): Promise<Server> {
-    const colon = address.lastIndexOf(":");
-    const server = createServer((request, response) => {
-      if (request.url !== "/metrics") {
-        response.writeHead(404).end();
-        return;
-      }
-      this.registry.metrics().then(
-        (text) => response.writeHead(200, { "content-type": this.registry.contentType }).end(text),
-        () => response.writeHead(500).end(),
-      );
-    });
-    const host = address.slice(0, colon).replace(/^\[|\]$/g, "");
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(Number(address.slice(colon + 1)), host, resolve);
-    });
-    server.unref();
-    return server;
+    addStoreMetrics(this.registry, PREFIX, storeRoot);
+    collectDefaultMetrics({ register: this.registry, prefix: PREFIX });
   }
 }

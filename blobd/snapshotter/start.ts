@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { Server, ServerCredentials, status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { ConverterPool } from "../conversion/index.ts";
+import { serveMetrics } from "../metrics/index.ts";
 import { pullCredentials, pullCredentialsPath } from "../registry/index.ts";
 import { makeFolders } from "../sys/index.ts";
 import { Applier } from "./apply.ts";
@@ -81,6 +82,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   const pool = new ConverterPool({ program: options.program, onWarning: (message) => log.warn(message) });
   const leases = new Leases(storeRoot, (message) => log.warn(message));
   const metrics = new Metrics(
+    storeRoot,
     () => countKinds(table),
     () => pool.load,
     () => leases.fetchedBytes(),
@@ -115,6 +117,9 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     },
   });
   const ahead = new MountAhead(table, mounts, (error) => log.debug({ error: textOf(error) }, "not mounted ahead"));
+  // What containerd mounts itself is not mounted here.
+  const mountsAhead = options.vm !== "layered";
+  const onImage = mountsAhead ? ahead.image : () => {};
   const remotes = new RemoteImages({
     table,
     letGo: (request) => mounts.letGo(request),
@@ -129,16 +134,18 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     onRefused: (reason) => log.warn(reason),
     onWarning,
   });
+  const form = options.vm ?? null;
+  const vm = new VmImages({ table, folders, holds, chains, mounts, leases, pool, storeRoot, form });
   const snapshots = new Snapshots({
     table,
     folders,
     holds,
     mounts,
-    vm: new VmImages({ table, folders, holds, chains, mounts, leases, pool, storeRoot, form: options.vm ?? null }),
+    vm,
     remotes: options.onDemand === false ? null : remotes,
     onWarning,
-    onImage: ahead.image,
-    onLayer: ahead.layer,
+    onImage,
+    onLayer: mountsAhead ? ahead.layer : () => {},
   });
   const lookAhead = new LookAhead({ table, content, conversions, onWarning });
   const applier = new Applier({
@@ -150,7 +157,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     holds,
     lookAhead,
     storeRoot,
-    onImage: ahead.image,
+    onImage,
   });
   const comparer = new Comparer({ table, folders, pool, content });
   const recovery = { table, folders, holds, mounts, onWarning };
@@ -187,8 +194,12 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
   if (options.kubeconfig !== undefined)
     void watchSecrets(options.kubeconfig, credentialFile, onWarning, closing.signal);
   await listen(server, options.address);
-  const http = options.metrics === undefined ? null : await metrics.serve(options.metrics);
-  void restoreMounts(recovery, (snapshot) => snapshots.isExtraction(snapshot), closing.signal);
+  const http = options.metrics === undefined ? null : await serveMetrics(metrics.registry, options.metrics);
+  void restoreMounts(
+    recovery,
+    (snapshot) => snapshots.isExtraction(snapshot) || vm.formOf(snapshot) !== null,
+    closing.signal,
+  );
   log.info({ address: options.address, root, store: storeRoot, snapshots: table.size }, "snapshotter serves");
   return {
     async stop() {

@@ -14,43 +14,18 @@ import { type RunningSnapshotter, startSnapshotter } from "./index.ts";
 const PROGRAM = fileURLToPath(new URL("../../bin/erofsify.js", import.meta.url));
 type Labels = Readonly<Record<string, string>>;
 
-/** A snapshotter with a folder of its own, and a client. */
-export class TestSnapshotter {
-  readonly directory = mkdtempSync(join(tmpdir(), "snapshotter-"));
+/** A client of a snapshotter's, as containerd is one. */
+export class SnapshotsClient {
   readonly #client;
-  #running: RunningSnapshotter | null = null;
-  #mounted: string[] = [];
-  #made = 0;
 
-  constructor() {
+  /** @param address of its socket: a path */
+  constructor(address: string) {
     const { Client } = loadServices().snapshots;
-    this.#client = new Client(`unix:${this.directory}/sock`, credentials.createInsecure());
+    this.#client = new Client(`unix:${address}`, credentials.createInsecure());
   }
 
-  async start(): Promise<void> {
-    this.#running = await startSnapshotter({
-      address: join(this.directory, "sock"),
-      containerd: join(this.directory, "no-containerd.sock"),
-      store: join(this.directory, "store"),
-      root: join(this.directory, "root"),
-      program: PROGRAM,
-      log: pino({ level: "silent" }),
-    });
-  }
-
-  async stop(): Promise<void> {
-    await this.#running?.stop();
-    this.#running = null;
-  }
-
-  /** Ends all, and removes the folder. */
-  async close(): Promise<void> {
-    for (const target of this.#mounted.reverse()) unmount(target, { lazy: true });
+  close(): void | Promise<void> {
     this.#client.close();
-    await this.stop();
-    const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
-    for (const line of mounts) if (line.includes(this.directory)) unmount(line.split(" ")[1]!, { lazy: true });
-    rmSync(this.directory, { recursive: true, force: true });
   }
 
   async prepare(key: string, parent = "", labels: Labels = {}): Promise<Mount[]> {
@@ -97,6 +72,46 @@ export class TestSnapshotter {
     return new Promise((resolve, reject) =>
       invoke.call(this.#client, request, (error, answer) => (error === null ? resolve(answer) : reject(error))),
     );
+  }
+}
+
+/** A snapshotter with a folder of its own, and a client. */
+export class TestSnapshotter extends SnapshotsClient {
+  readonly directory: string;
+  #running: RunningSnapshotter | null = null;
+  #mounted: string[] = [];
+  #made = 0;
+
+  constructor() {
+    const directory = mkdtempSync(join(tmpdir(), "snapshotter-"));
+    super(join(directory, "sock"));
+    this.directory = directory;
+  }
+
+  async start(): Promise<void> {
+    this.#running = await startSnapshotter({
+      address: join(this.directory, "sock"),
+      containerd: join(this.directory, "no-containerd.sock"),
+      store: join(this.directory, "store"),
+      root: join(this.directory, "root"),
+      program: PROGRAM,
+      log: pino({ level: "silent" }),
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#running?.stop();
+    this.#running = null;
+  }
+
+  /** Ends all, and removes the folder. */
+  override async close(): Promise<void> {
+    for (const target of this.#mounted.reverse()) unmount(target, { lazy: true });
+    await super.close();
+    await this.stop();
+    const mounts = readFileSync("/proc/self/mounts", "utf8").split("\n");
+    for (const line of mounts) if (line.includes(this.directory)) unmount(line.split(" ")[1]!, { lazy: true });
+    rmSync(this.directory, { recursive: true, force: true });
   }
 
   /** Mounts what a snapshot gave, as runtimes do, for as long as `use` runs. */

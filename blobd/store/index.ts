@@ -46,4 +46,5 @@ export {
 export { openServedPartial } from "./served-partial.ts";
 export { type SharedBlob, SharedBlobReader } from "./shared-blob.ts";
 export { type BlobOptions, type FoundImage, recordKey, Store, type StoreOptions } from "./store.ts";
+export { type StoreSize, storeSize } from "./store-size.ts";
 export { verityRootOf, verityTailOf } from "./verity-file.ts";

@@ -2,7 +2,7 @@ import { DEFAULT_FETCH } from "../../fetch/index.ts";
 import { defaultMountPoint, heldForUs, keepServing, startServing } from "../../serve/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { createLogger } from "../logger.ts";
-import { parseBytes, parseCount, parseSeconds } from "../numbers.ts";
+import { checkHostPort, parseBytes, parseCount, parseSeconds } from "../numbers.ts";
 
 export interface ServeCommandOptions {
   readonly store?: string;
@@ -10,6 +10,7 @@ export interface ServeCommandOptions {
   readonly socket?: string;
   readonly idle?: string;
   readonly maxSize?: string;
+  readonly metrics?: string;
   readonly giveUp?: string;
   readonly bandwidth?: string;
   readonly connections?: string;
@@ -24,6 +25,7 @@ export interface ServeCommandOptions {
 export async function run(options: ServeCommandOptions): Promise<void> {
   const logger = createLogger(options.logLevel);
   const storeRoot = options.store ?? defaultStoreRoot();
+  if (options.metrics !== undefined) checkHostPort("--metrics", options.metrics);
   if (options.supervised) {
     const args = process.argv.slice(1).map((arg) => (arg === "--supervised" ? "--held" : arg));
     process.exitCode = await keepServing({
@@ -41,6 +43,7 @@ export async function run(options: ServeCommandOptions): Promise<void> {
     ...(options.mount !== undefined && { mountPoint: options.mount }),
     ...(options.socket !== undefined && { socketPath: options.socket }),
     ...(options.idle !== undefined && { idleMs: parseSeconds("--idle", options.idle) }),
+    ...(options.metrics !== undefined && { metrics: options.metrics }),
     ...(options.maxSize !== undefined && { maxBytes: parseBytes("--max-size", options.maxSize) }),
     fetch: {
       ...DEFAULT_FETCH,

@@ -4,7 +4,7 @@ import { startSnapshotter, type VmForm } from "../../snapshotter/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { UsageError } from "../exit.ts";
 import { createLogger, type Logger } from "../logger.ts";
-import { parseBytes } from "../numbers.ts";
+import { checkHostPort, parseBytes } from "../numbers.ts";
 
 export interface SnapshotterCommandOptions {
   readonly address: string;
@@ -15,6 +15,7 @@ export interface SnapshotterCommandOptions {
   readonly maxLayerSize?: string;
   readonly kubeconfig?: string;
   readonly vm?: VmForm;
+  readonly layered?: boolean;
   readonly onDemand: boolean;
   readonly trustReferrers?: boolean;
   readonly erofsify?: string;
@@ -29,8 +30,7 @@ export async function run(options: SnapshotterCommandOptions): Promise<void> {
   const log = createLogger(options.logLevel);
   const program = options.erofsify ?? EROFSIFY;
   if (!existsSync(program)) throw new UsageError(`${program}: the erofsify program is not there; see --erofsify`);
-  if (options.metrics !== undefined && !/^\S+:\d{1,5}$/.test(options.metrics))
-    throw new UsageError(`--metrics ${options.metrics}: expected host:port`);
+  if (options.metrics !== undefined) checkHostPort("--metrics", options.metrics);
   // The root directory of a container has the mode that is asked for, whatever starts us.
   process.umask(0o022);
   const stopped = signalled(log);
@@ -43,7 +43,7 @@ export async function run(options: SnapshotterCommandOptions): Promise<void> {
     maxLayerBytes:
       options.maxLayerSize === undefined ? undefined : parseBytes("--max-layer-size", options.maxLayerSize),
     kubeconfig: options.kubeconfig,
-    vm: options.vm,
+    vm: options.layered ? "layered" : options.vm,
     onDemand: options.onDemand,
     trustReferrers: options.trustReferrers,
     program,

@@ -138,7 +138,10 @@ export class BlobFileSystem implements FileSystem {
     // and recorded.
     if (bytes > READAHEAD_BYTES && (!isThere || order?.isRefused(offset))) return -EAGAIN;
     order?.note(offset, bytes);
-    if (isThere) return this.#readNow(request, blob, offset, bytes);
+    if (isThere) {
+      this.#tickets.noteHit();
+      return this.#readNow(request, blob, offset, bytes);
+    }
     const reply = request.park();
     if (reply.finishRead === undefined) {
       reply.finish(-EIO);

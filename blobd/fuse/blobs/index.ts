@@ -2,4 +2,4 @@
 export { ACCESS_UNIT_BYTES, accessOrderBytes } from "./access-order.ts";
 export { BlobFileSystem } from "./blob-file-system.ts";
 export { BlobTable, NAME_BYTES, type TableMemory, tableFd } from "./blob-table.ts";
-export { Tickets, type WantedRange } from "./tickets.ts";
+export { sharedMs, Tickets, type WantedRange } from "./tickets.ts";

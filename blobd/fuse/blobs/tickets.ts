@@ -28,6 +28,13 @@ export interface WantedRange {
   readonly blob: number;
   readonly offset: number;
   readonly bytes: number;
+  /** When: see `sharedMs`. */
+  readonly askedMs: number;
+}
+
+/** Milliseconds on a clock that all threads of a process share. */
+export function sharedMs(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 /**
@@ -36,15 +43,17 @@ export interface WantedRange {
  */
 export class Tickets {
   readonly memory: SharedArrayBuffer;
-  /** Word 0 counts rings; tickets follow behind. */
+  /** Word 0 counts rings, word 1 hits; tickets follow behind. */
   readonly #words: Int32Array;
   readonly #offsets: Float64Array;
+  readonly #askedMs: Float64Array;
   #next = 0;
 
-  constructor(memory = new SharedArrayBuffer(MAX_TICKETS * 8 + 8 + MAX_TICKETS * TICKET_WORDS * 4)) {
+  constructor(memory = new SharedArrayBuffer(MAX_TICKETS * 16 + 8 + MAX_TICKETS * TICKET_WORDS * 4)) {
     this.memory = memory;
     this.#offsets = new Float64Array(memory, 0, MAX_TICKETS);
-    this.#words = new Int32Array(memory, MAX_TICKETS * 8);
+    this.#askedMs = new Float64Array(memory, MAX_TICKETS * 8, MAX_TICKETS);
+    this.#words = new Int32Array(memory, MAX_TICKETS * 16);
   }
 
   /** Asks for a range. @returns the ticket, or -1 when there is none left */
@@ -59,11 +68,21 @@ export class Tickets {
       this.#words[at(ticket, UNIQUE_HIGH)] = Number(BigInt.asIntN(32, unique >> 32n));
       this.#words[at(ticket, INTERRUPTED)] = 0;
       this.#offsets[ticket] = offset;
+      this.#askedMs[ticket] = sharedMs();
       Atomics.store(this.#words, at(ticket, STATE), WANTED);
       this.ring();
       return ticket;
     }
     return -1;
+  }
+
+  /** A read that needs no ticket. */
+  noteHit(): void {
+    Atomics.add(this.#words, 1, 1);
+  }
+  /** How many of those there were, modulo 2^32. */
+  get hits(): number {
+    return Atomics.load(this.#words, 1) >>> 0;
   }
 
   state(ticket: number): TicketState {
@@ -99,7 +118,7 @@ export class Tickets {
     for (let ticket = 0; ticket < MAX_TICKETS; ticket++) {
       if (Atomics.compareExchange(this.#words, at(ticket, STATE), WANTED, SEEN) !== WANTED) continue;
       const [blob, bytes] = [this.#words[at(ticket, BLOB)]!, this.#words[at(ticket, BYTES)]!];
-      yield { ticket, blob, offset: this.#offsets[ticket]!, bytes };
+      yield { ticket, blob, offset: this.#offsets[ticket]!, bytes, askedMs: this.#askedMs[ticket]! };
     }
   }
   /** The service: whether somebody waits for some of a range. */

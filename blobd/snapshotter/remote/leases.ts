@@ -19,8 +19,8 @@ export interface ServedImage {
 }
 
 interface Held {
+  readonly asked: ServeRequest;
   readonly lease: Lease;
-  readonly image: ServedImage;
 }
 
 /** What `blobd serve` was asked for on behalf of snapshots: a lease for each image, held until nobody needs it. */
@@ -54,7 +54,9 @@ export class Leases {
       this.#held.set(request, held);
       held.catch(() => this.#held.delete(request));
     }
-    return (await held).image;
+    const { asked, lease } = await held;
+    // Looked at each time: files that have become complete are others when another process has taken over.
+    return imageOf(asked, lease);
   }
 
   /** Has all blobs of an image fetched. @throws SourceError */
@@ -100,13 +102,7 @@ export class Leases {
       this.#held.delete(request);
       this.#onWarning("blobd serve has ended: images that are served on demand cannot be read until it is back");
     };
-    const lease = await leaseBlobs(this.#storeRoot, asked, { signal, onLost });
-    try {
-      return { lease, image: imageOf(asked, lease) };
-    } catch (error) {
-      lease.end();
-      throw error;
-    }
+    return { asked, lease: await leaseBlobs(this.#storeRoot, asked, { signal, onLost }) };
   }
 }
 
