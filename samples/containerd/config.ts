@@ -39,17 +39,25 @@ export function containerdConfig({ version, directory, address, root, sandboxIma
   platform = "${platform}"
   snapshotter = "erofs"
   differ = "erofs"`;
-  const kubernetes = `
-[plugins."io.containerd.cri.v1.images".pinned_images]
-  sandbox = "${sandboxImage}"
-[plugins."io.containerd.cri.v1.runtime"]
-  # Tests run where not even root may lower it.
-  restrict_oom_score_adj = true`;
-  return `${text}${version === "2" ? theirs : ""}${sandboxImage === undefined ? "" : kubernetes}
+  return `${text}${version === "2" ? theirs : ""}${sandboxImage === undefined ? "" : kubernetes(version, sandboxImage)}
 [plugins."io.containerd.gc.v1.scheduler"]
   pause_threshold = 0.5
   startup_delay = "10ms"
 `;
+}
+
+/** Tests run where not even root may lower an OOM score. */
+function kubernetes(version: ContainerdVersion, sandboxImage: string): string {
+  return version === "1.7"
+    ? `
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "${sandboxImage}"
+  restrict_oom_score_adj = true`
+    : `
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "${sandboxImage}"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true`;
 }
 
 function head(directory: string, withCri: boolean): string {

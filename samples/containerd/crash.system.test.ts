@@ -37,6 +37,18 @@ for (const delayMs of [20, 120, 220, 320, 450])
     assert.deepEqual(await removeAll(lab), NOTHING);
   });
 
+for (const delayMs of [80, 250])
+  test(`containerd killed ${delayMs} ms into a pull: the next pull is whole`, async () => {
+    const pull = lab.pull(image).catch(() => "broken off");
+    await sleep(delayMs);
+    await lab.kill("containerd");
+    await lab.startContainerd();
+    await pull;
+    await soon(() => lab.pull(image));
+    assert.equal(await runContainer(lab, image, "after", "/bin/cat", "/data/keep"), "kept");
+    assert.deepEqual(await removeAll(lab), NOTHING);
+  });
+
 test("converters killed during a pull: the pull fails or not, the next one is whole", async () => {
   const pull = lab.pull(image).catch(() => "broken off");
   await sleep(150);
@@ -108,13 +120,19 @@ test("content whose files cannot be seen is read through containerd", async () =
   assert.equal(await soon(() => runContainer(lab, image, "through", "/bin/cat", "/data/keep")), "kept");
 });
 
-for (const delayMs of [0, 15, 40])
-  test(`the snapshotter killed ${delayMs} ms into a removal: nothing is left in the end`, async () => {
+for (const [which, delayMs] of [
+  ["snapshotter", 0],
+  ["snapshotter", 15],
+  ["snapshotter", 40],
+  ["containerd", 15],
+] as const)
+  test(`${which} killed ${delayMs} ms into a removal: nothing is left in the end`, async () => {
     await soon(() => lab.pull(image));
     const removal = lab.ctr("images", "rm", "--sync", image).catch(() => "broken off");
     await sleep(delayMs);
-    await lab.kill("snapshotter");
-    await lab.startSnapshotter();
+    await lab.kill(which);
+    if (which === "snapshotter") await lab.startSnapshotter();
+    else await lab.startContainerd();
     await removal;
     await soon(() => lab.ctr("snapshots", "--snapshotter", SNAPSHOTTER, "ls"));
     assert.deepEqual(await removeAll(lab), NOTHING);

@@ -3,31 +3,27 @@
  * wants credentials. The image is served on demand, by credentials that only kubelet has. Needs root.
  */
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
-import { fileURLToPath } from "node:url";
-import { type Client, credentials, loadPackageDefinition, type ServiceClientConstructor } from "@grpc/grpc-js";
-import { loadSync } from "@grpc/proto-loader";
 import { pushImage, type Registry, startRegistry, tempDir, writeOciLayout } from "../../builder/testkit/index.ts";
 import { addConverted } from "./converted.ts";
 import { ContainerdLab } from "./lab.ts";
 import { imageLayers, NOTHING, removeAll, soon, TAG } from "./testing.ts";
+import { type Cri, callCri, connectCri } from "./testing-cri.ts";
 
-/** The user `kubelet` with the password `pulled`. */
+/** The user `kubelet` with the password `pulled`, and later `renewed`. */
 const HTPASSWD = "kubelet:$2b$05$abcdefghijklmnopqrstuung8aajtWiAba.NDpYhMZACWKRI8nD0m\n";
+const RENEWED = "kubelet:$2b$05$abcdefghijklmnopqrstuuQwGJsbwS4qKGorr6nNwFg4PbvdEUxI2\n";
 const AUTH = { username: "kubelet", password: "pulled" };
+const RENEWED_AUTH = { username: "kubelet", password: "renewed" };
 const BASIC = Buffer.from("kubelet:pulled").toString("base64");
-/** This file is dist/samples/containerd/cri.system.test.js when it runs. */
-const PROTO = fileURLToPath(new URL("../../../samples/containerd/cri-test.proto", import.meta.url));
 
 const work = tempDir();
 let registry: Registry;
 let lab: ContainerdLab;
 let image: string;
-/** A connection to containerd, and one to our proxy of its image service. */
-let runtime: Client;
-let images: Client;
+let cri: Cri;
 
 before(async () => {
   registry = await startRegistry({ htpasswd: HTPASSWD });
@@ -36,47 +32,51 @@ before(async () => {
   const config = join(work, "docker.json");
   writeFileSync(config, JSON.stringify({ auths: { [registry.host]: { auth: BASIC } } }));
   process.env.REGISTRY_AUTH_FILE = config;
-  await writeOciLayout(join(work, "layout"), TAG, imageLayers(2, 8 << 20), { Cmd: ["/bin/sleep", "1000"] });
+  await writeOciLayout(join(work, "layout"), TAG, imageLayers(3, 8 << 20), { Cmd: ["/bin/sleep", "1000"] });
   await pushImage(join(work, "layout"), TAG, image);
   await addConverted(image, join(work, "store"), "referrer", config);
   lab = await ContainerdLab.start({ sandboxImage: image });
   await lab.startServe();
   // Pods get the node's.
   await lab.run(lab.inside("touch", "/etc/hosts", "/etc/resolv.conf"));
-  const services = loadPackageDefinition(loadSync(PROTO, { enums: String, defaults: true })) as unknown as {
-    runtime: { v1: Record<"RuntimeService" | "ImageService", ServiceClientConstructor> };
-  };
-  const { RuntimeService, ImageService } = services.runtime.v1;
-  runtime = new RuntimeService(`unix:${lab.socket}`, credentials.createInsecure());
-  images = new ImageService(`unix:${lab.address}`, credentials.createInsecure());
+  cri = connectCri(lab);
 });
 after(async () => {
-  for (const client of [runtime, images]) client?.close();
+  cri?.close();
   delete process.env.REGISTRY_AUTH_FILE;
   await lab?.stop();
   await registry?.stop();
 });
 
-function call<T>(client: Client, method: string, request: object): Promise<T> {
-  const invoke = (
-    client as unknown as Record<string, (request: object, done: (e: Error | null, a: T) => void) => void>
-  )[method]!;
-  return new Promise((resolve, reject) =>
-    invoke.call(client, request, (error, answer) => (error === null ? resolve(answer) : reject(error))),
-  );
-}
+const runtime = <T>(method: string, request: object) => callCri<T>(cri.runtime, method, request);
+const images = <T>(method: string, request: object) => callCri<T>(cri.images, method, request);
 
 const onNode = { namespaceOptions: { network: "NODE", pid: "CONTAINER", ipc: "POD" } };
+let podSandboxId: string;
+let containerId: string;
 const sandbox = () => ({
   metadata: { name: "pod", uid: "1", namespace: "default" },
   logDirectory: join(lab.directory, "logs"),
   linux: { securityContext: onNode },
 });
 
+async function startContainer(name: string): Promise<string> {
+  const config = {
+    metadata: { name },
+    image: { image },
+    command: ["/bin/sleep", "1000"],
+    logPath: `${name}.log`,
+    linux: { securityContext: onNode },
+  };
+  const request = { podSandboxId, config, sandboxConfig: sandbox() };
+  const { containerId } = await runtime<{ containerId: string }>("CreateContainer", request);
+  await runtime("StartContainer", { containerId });
+  return containerId;
+}
+
 async function inside(containerId: string, ...cmd: string[]): Promise<string> {
   const request = { containerId, cmd, timeout: 20 };
-  const { stdout, stderr, exitCode } = await call<{ stdout: Buffer; stderr: Buffer; exitCode: number }>(
-    runtime,
+  const { stdout, stderr, exitCode } = await runtime<{ stdout: Buffer; stderr: Buffer; exitCode: number }>(
     "ExecSync",
     request,
   );
@@ -86,30 +86,19 @@ async function inside(containerId: string, ...cmd: string[]): Promise<string> {
 
 test("without credentials nothing is pulled", async () => {
   await assert.rejects(
-    soon(() => call(images, "PullImage", { image: { image } }), 0),
+    soon(() => images("PullImage", { image: { image } }), 0),
     /authorization|401|credentials/i,
   );
 });
 
-let podSandboxId: string;
-let containerId: string;
 test("kubelet's credentials go through us: the image is served, and its pod runs", async () => {
-  await call(images, "PullImage", { image: { image }, auth: AUTH });
+  await images("PullImage", { image: { image }, auth: AUTH });
   const { stdout } = await lab.ctr("--namespace", "k8s.io", "images", "check", `name==${image}`);
-  assert.match(stdout, /incomplete \(1\/5\)/, "no layer was fetched");
-  await call(images, "ImageFsInfo", {});
+  assert.match(stdout, /incomplete \(1\/6\)/, "no layer was fetched");
+  await images("ImageFsInfo", {});
   mkdirSync(lab.outside(sandbox().logDirectory), { recursive: true });
-  ({ podSandboxId } = await call<{ podSandboxId: string }>(runtime, "RunPodSandbox", { config: sandbox() }));
-  const config = {
-    metadata: { name: "app" },
-    image: { image },
-    command: ["/bin/sleep", "1000"],
-    logPath: "app.log",
-    linux: { securityContext: onNode },
-  };
-  const request = { podSandboxId, config, sandboxConfig: sandbox() };
-  ({ containerId } = await call<{ containerId: string }>(runtime, "CreateContainer", request));
-  await call(runtime, "StartContainer", { containerId });
+  ({ podSandboxId } = await runtime<{ podSandboxId: string }>("RunPodSandbox", { config: sandbox() }));
+  containerId = await startContainer("app");
   assert.equal(await inside(containerId, "/bin/cat", "/data/keep"), "kept");
 });
 
@@ -120,9 +109,39 @@ test("the pod lives on without the snapshotter, and reads from the registry what
   assert.equal(Number(await inside(containerId, "/bin/sh", "-c", "cat /large-1 | wc -c")), 8 << 20);
 });
 
+test("credentials that are renewed: the pod reads on with those of the next pull", async () => {
+  writeFileSync(join(dirname(registry.storage), "htpasswd"), RENEWED);
+  await soon(() => images("ImageFsInfo", {})); // Connections to a snapshotter that came back take a while.
+  await assert.rejects(images("PullImage", { image: { image }, auth: AUTH }), /authorization|401|credentials/i);
+  await images("PullImage", { image: { image }, auth: RENEWED_AUTH });
+  assert.equal(Number(await inside(containerId, "/bin/sh", "-c", "cat /large-2 | wc -c")), 8 << 20);
+});
+
+test("a node that goes over to overlayfs: its pods live on, and new ones run as soon as the image was pulled", async () => {
+  const config = join(lab.directory, "config.toml");
+  const text = readFileSync(config, "utf8");
+  const other = text.replace(/(cri\.v1\.images"\]\n {2}snapshotter = )"erofsify"/, '$1"overlayfs"');
+  assert.notEqual(other, text);
+  await lab.kill("containerd");
+  writeFileSync(config, other);
+  await lab.startContainerd();
+  assert.equal(await soon(() => inside(containerId, "/bin/cat", "/data/keep")), "kept");
+  await soon(() => images("PullImage", { image: { image }, auth: RENEWED_AUTH }));
+  const theirs = await startContainer("theirs");
+  assert.match(await inside(theirs, "/bin/cat", "/proc/mounts"), /snapshotter\.v1\.overlayfs/);
+  assert.equal(Number(await inside(theirs, "/bin/sh", "-c", "cat /large-* | wc -c")), 3 * (8 << 20));
+  // And back: the image is known here.
+  await lab.kill("containerd");
+  writeFileSync(config, text);
+  await lab.startContainerd();
+  const ours = await soon(() => startContainer("ours"));
+  assert.doesNotMatch(await inside(ours, "/bin/cat", "/proc/mounts"), /snapshotter\.v1\.overlayfs/);
+  for (const one of [containerId, theirs, ours]) assert.equal(await inside(one, "/bin/cat", "/data/keep"), "kept");
+});
+
 test("removed, nothing is left", async () => {
-  await soon(() => call(runtime, "StopPodSandbox", { podSandboxId }));
-  await soon(() => call(runtime, "RemovePodSandbox", { podSandboxId }));
-  await soon(() => call(images, "RemoveImage", { image: { image } }));
+  await soon(() => runtime("StopPodSandbox", { podSandboxId }));
+  await soon(() => runtime("RemovePodSandbox", { podSandboxId }));
+  await soon(() => images("RemoveImage", { image: { image } }));
   assert.deepEqual(await removeAll(lab), NOTHING);
 });

@@ -3,8 +3,11 @@
  * form that is for it; every other form is an image to it like any. Needs root, and the network the first time.
  */
 import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { SnapshotsClient } from "../../blobd/snapshotter/testing.ts";
+import { mount, mountErofs, unmount } from "../../blobd/sys/index.ts";
 import {
   buildTar,
   busyboxLayer,
@@ -21,8 +24,9 @@ import {
   writeOciLayout,
 } from "../../builder/testkit/index.ts";
 import { ContainerdLab } from "./lab.ts";
-import { describeImage } from "./testing.ts";
+import { describeImage, NOTHING, removeAll } from "./testing.ts";
 
+const VM_LABEL = "containerd.io/snapshot/erofsify.vm";
 const work = tempDir();
 const layout = join(work, "layout");
 let lab: ContainerdLab;
@@ -113,4 +117,46 @@ test("an index has the tar layers first, and containerd takes those; what is att
   await lab.pull(reference("1"), "overlayfs");
   const { stdout } = await lab.ctr("run", "--snapshotter", "overlayfs", "--rm", reference("both"), "both");
   assert.equal(stdout, "kept\ndeep\nabove\n");
+});
+
+test("each layer as a mount of its own, as containerd's mount manager puts them together, is the image", async (t) => {
+  // By a name that has no converted form, which would be one mount.
+  const image = `${registry.host}/plain:1`;
+  await pushImage(layout, "v1", image);
+  await lab.pull(image);
+  const snapshotter = new SnapshotsClient(lab.address);
+  t.after(() => snapshotter.close());
+  const all = await snapshotter.list();
+  const top = all.find(({ kind, name }) => kind === "COMMITTED" && !all.some(({ parent }) => parent === name))!;
+  const mounts = await snapshotter.prepare("layered", top.name, { [VM_LABEL]: "layered" });
+  assert.deepEqual(await snapshotter.mounts("layered"), mounts, "Mounts says what Prepare said");
+  const overlay = mounts.at(-1)!;
+  assert.deepEqual(
+    mounts.map(({ type }) => type),
+    [...LAYERS.map(() => "erofs"), "format/overlay"],
+  );
+  assert.equal(overlay.options.at(-1), "lowerdir={{ overlay 0 2 }}");
+  const folder = (name: string) => {
+    mkdirSync(join(work, name));
+    return join(work, name);
+  };
+  const places = mounts.slice(0, -1).map(({ source, options }, i) => {
+    const target = folder(`layer-${i}`);
+    const devicePaths = options.filter((one) => one.startsWith("device=")).map((one) => one.slice("device=".length));
+    mountErofs({ metaPath: source, devicePaths, target });
+    t.after(() => unmount(target));
+    return target;
+  });
+  const target = folder("layers");
+  const options = overlay.options.map((one) => one.replace("{{ overlay 0 2 }}", places.join(":")));
+  mount({ type: "overlay", source: "overlay", target, options });
+  try {
+    const umoci = describeTree(await unpackWithUmoci(layout, "v1", join(work, "umoci-layered")));
+    const except = (path: string, fact: string) => path === "/" && fact === "mtime";
+    assert.deepEqual(compareTrees(umoci, describeTree(target), except), []);
+  } finally {
+    unmount(target);
+  }
+  await snapshotter.remove("layered");
+  assert.deepEqual(await removeAll(lab), NOTHING);
 });

@@ -1,7 +1,8 @@
-import { chmodSync, copyFileSync, existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type RunResult, run, type Server, startServer } from "../../builder/testkit/index.ts";
 import { type ContainerdVersion, containerdConfig, SNAPSHOTTER } from "./config.ts";
@@ -126,8 +127,8 @@ export class ContainerdLab {
   }
 
   /** Starts what serves images on demand, as its systemd unit does: without it the snapshotter starts one by itself. */
-  async startServe(): Promise<void> {
-    const { command, args } = this.#blobd([], "serve", "--store", this.store);
+  async startServe(...options: string[]): Promise<void> {
+    const { command, args } = this.#blobd([], "serve", "--store", this.store, ...options);
     this.#serve = await startServer(command, args, /"socket"/);
   }
 
@@ -146,13 +147,21 @@ export class ContainerdLab {
     await this.#snapshotter!.stop();
   }
 
-  /** Ends a server without a chance to tidy up. */
+  /** Ends a server without a chance to tidy up: `blobd serve` with its keeper and without. */
   async kill(which: "snapshotter" | "containerd" | "serve"): Promise<void> {
     const servers = { snapshotter: this.#snapshotter, containerd: this.#containerd, serve: this.#serve };
     const { child } = servers[which]!;
+    const workers = which === "serve" ? this.serveWorkers() : [];
     const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGKILL");
+    for (const pid of [child.pid!, ...workers]) process.kill(pid, "SIGKILL");
     await ended;
+    while (workers.some((pid) => isRunning(pid))) await sleep(20);
+  }
+
+  /** Processes that do the work of `blobd serve`. */
+  serveWorkers(): number[] {
+    const { pid } = this.#serve!.child;
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
   }
 
   /** A command inside the lab's mount namespace. */
@@ -201,6 +210,10 @@ export class ContainerdLab {
     await this.#keeper.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
+}
+
+function isRunning(pid: number): boolean {
+  return existsSync(`/proc/${pid}/stat`) && !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "latin1"));
 }
 
 function copyLibraries(to: string): void {

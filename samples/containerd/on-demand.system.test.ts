@@ -22,7 +22,7 @@ import {
 import { SNAPSHOTTER } from "./config.ts";
 import { addConverted } from "./converted.ts";
 import { ContainerdLab } from "./lab.ts";
-import { describeImage, imageLayers, NOTHING, removeAll, runContainer, soon, TAG } from "./testing.ts";
+import { describeImage, imageLayers, NOTHING, removeAll, runContainer, scrape, soon, TAG } from "./testing.ts";
 
 const work = tempDir();
 let lab: ContainerdLab;
@@ -32,13 +32,14 @@ const LARGE = 4;
 const layers = imageLayers(LARGE, 8 << 20);
 let converted: string;
 let storedBytes: number;
-/** Where the snapshotter serves them. */
+/** Where the snapshotter serves them, and where what serves does. */
 let metrics: string;
+let serveMetrics: string;
 
 before(async () => {
-  metrics = `127.0.0.1:${await freePort()}`;
+  [metrics, serveMetrics] = [`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`];
   [lab, registry] = await Promise.all([ContainerdLab.start({ snapshotter: ["--metrics", metrics] }), startRegistry()]);
-  await lab.startServe();
+  await lab.startServe("--metrics", serveMetrics);
   converted = await publish("converted", layers);
   storedBytes = await addConverted(converted, join(work, "store"), "referrer");
 });
@@ -81,10 +82,23 @@ test("a converted image is not pulled, and starts with a small part of its bytes
   assert.equal(await runContainer(lab, converted, "first", "/bin/cat", "/data/keep"), "kept");
   const here = await bytesHere();
   assert.ok(here > 0 && here < storedBytes / 5, `${here} of ${storedBytes} bytes`);
-  const told = await (await fetch(`http://${metrics}/metrics`)).text();
-  const fetched = Number(/^blobd_snapshotter_served_fetched_bytes (\d+)$/m.exec(told)?.[1]);
+  const [ours, serves] = await Promise.all([scrape(metrics), scrape(serveMetrics)]);
+  const fetched = ours("blobd_snapshotter_served_fetched_bytes");
   assert.ok(fetched > 0 && fetched < storedBytes / 5, `${fetched} of ${storedBytes} bytes came over the line`);
-  assert.match(told, /^blobd_snapshotter_served_images_total\{how="referrer"\} 1$/m);
+  assert.equal(ours('blobd_snapshotter_served_images_total{how="referrer"}'), 1);
+  const faults = serves('blobd_serve_fault_seconds_count{result="ok"}');
+  const seconds = serves('blobd_serve_fault_seconds_sum{result="ok"}');
+  assert.ok(faults > 0 && seconds > 0 && seconds < faults, `${faults} faults, ${seconds} s`);
+  assert.ok(serves("blobd_serve_fetched_bytes_total") >= fetched);
+  // Both look at the same store: the image's metadata is complete, of its other blobs there are parts.
+  for (const [prefix, told] of [
+    ["blobd_snapshotter", ours],
+    ["blobd_serve", serves],
+  ] as const) {
+    assert.ok(told(`${prefix}_store_entries{kind="partial"}`) > 0);
+    const bytes = told(`${prefix}_store_bytes{kind="blob"}`) + told(`${prefix}_store_bytes{kind="partial"}`);
+    assert.ok(bytes > 0 && bytes < storedBytes / 5, `${prefix}: ${bytes} bytes`);
+  }
   const count = await runContainer(lab, converted, "reader", "/bin/sh", "-c", "cat /large-* | wc -c");
   assert.equal(Number(count), LARGE * (8 << 20));
 });
@@ -135,10 +149,10 @@ test("it is seen as overlayfs unpacks it; another snapshotter fetches what it ne
 });
 
 test("a container that is served lives on without the snapshotter, and reads what it had not read", async () => {
-  const image = await publish("fresh", imageLayers(2, 8 << 20));
+  const image = await publish("fresh", imageLayers(3, 8 << 20));
   await addConverted(image, join(work, "store"), "index");
   await lab.pull(image);
-  assert.equal(await contentOf(image), "3/5", "the lowest layers came for overlayfs");
+  assert.equal(await contentOf(image), "3/6", "the lowest layers came for overlayfs");
   await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--detach", image, "lives", "/bin/sleep", "1000");
   const inside = (...command: string[]) =>
     soon(() => lab.ctr("tasks", "exec", "--exec-id", `e${Math.random()}`, "lives", ...command));
@@ -149,13 +163,13 @@ test("a container that is served lives on without the snapshotter, and reads wha
   assert.equal((await inside("/bin/sh", "-c", "cat /large-1 | wc -c")).stdout.trim(), `${8 << 20}`);
 });
 
-test("when what serves was killed, the next container has a new one", async () => {
+test("when all that serves was killed, the next container has a new one", async () => {
   const image = `${registry.host}/fresh:1`;
   await lab.kill("serve");
   await lab.startServe();
-  const script = "cat /large-0 /large-1 /data/keep | wc -c";
+  const script = "cat /large-* /data/keep | wc -c";
   const read = () => runContainer(lab, image, `after-${Math.random()}`.replace("0.", ""), "/bin/sh", "-c", script);
-  assert.equal(Number(await soon(read)), 2 * (8 << 20) + 4);
+  assert.equal(Number(await soon(read)), 3 * (8 << 20) + 4);
   await lab.ctr("tasks", "kill", "--signal", "KILL", "lives");
   await soon(() => lab.ctr("containers", "rm", "lives"));
 });

@@ -80,14 +80,20 @@ export async function runContainer(
 }
 
 /** containerd's connection to a plugin that came back takes a while (gRPC's back-off). */
-export async function soon<T>(work: () => Promise<T>, most = 20): Promise<T> {
+export async function soon<T>(work: () => Promise<T>, most = 25): Promise<T> {
   for (let tries = 0; ; tries++)
     try {
       return await work();
     } catch (error) {
       if (tries === most) throw error;
-      await sleep(300);
+      await sleep(Math.min(300, 50 << tries));
     }
+}
+
+/** What a daemon's metrics are at an address, by their lines' beginnings; 0 for what is not told. */
+export async function scrape(address: string): Promise<(series: string) => number> {
+  const lines = (await (await fetch(`http://${address}/metrics`)).text()).split("\n");
+  return (series) => Number(lines.find((line) => line.startsWith(`${series} `))?.slice(series.length + 1) ?? 0);
 }
 
 /** What there is of images and containers. */
@@ -108,13 +114,14 @@ export async function removeAll(lab: ContainerdLab): Promise<Left> {
     (await lab.ctr(...list, "ls", "--quiet")).stdout.trim().split("\n").filter(Boolean);
   const images = await names("images");
   if (images.length > 0) await lab.ctr("images", "rm", "--sync", ...images);
-  for (const endMs = performance.now() + PATIENCE_MS; ; await sleep(300)) {
+  for (const endMs = performance.now() + PATIENCE_MS; ; await sleep(100)) {
+    // A plugin that has just come back is not reached at once.
+    const left = await whatIsLeft(lab).catch(() => undefined);
+    if (left !== undefined && left.files.length + left.snapshots + left.mounts.length === 0) return left;
+    if (performance.now() > endMs) return left ?? whatIsLeft(lab);
     // Leases of pulls that were broken off keep their content for a day.
     for (const lease of await names("leases")) await lab.ctr("leases", "rm", "--sync", lease);
-    // A plugin that has just come back is not reached at once.
     await collectSnapshots(lab).catch(() => {});
-    const left = await whatIsLeft(lab);
-    if (left.files.length + left.snapshots + left.mounts.length === 0 || performance.now() > endMs) return left;
   }
 }
 

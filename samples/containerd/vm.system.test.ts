@@ -41,7 +41,7 @@ const devicesOf = ({ options }: Mount) =>
   options.filter((option) => option.startsWith("device=")).map((option) => option.slice("device=".length));
 
 test("a form that is none is refused, and views have no overlay", async () => {
-  await assert.rejects(prepare("floppy"), /INVALID_ARGUMENT.*expected erofs, pmem, block, none/);
+  await assert.rejects(prepare("floppy"), /INVALID_ARGUMENT.*expected erofs, pmem, block, layered, none/);
   const [lower, ...more] = await snapshotter.view("view", "top", { [VM_LABEL]: "erofs" });
   assert.deepEqual([lower!.type, more], ["erofs", []]);
   const [plain] = await snapshotter.prepare("none", "top", { [VM_LABEL]: "none" });
