@@ -10,6 +10,11 @@ import { buildTar, busyboxLayer, erofsify, run } from "../../builder/testkit/ind
 export const TREE = "linux-source-6.1";
 /** Where guests have the reader of readtree.c. */
 export const READER = "/bin/readtree";
+/**
+ * Where they have GNU tar, as images and their users do. busybox's tar reads nothing: it has sendfile(2) hand tmpfs's
+ * pages to the pipe as they are, which tells nothing of reading a file.
+ */
+export const GNU_TAR = "/usr/bin/tar";
 const TAG = "bench";
 const APPLETS = ["sh", "cat", "cp", "echo", "grep", "mkdir", "mount", "sleep", "sync", "tar", "umount", "wc"];
 /** A root that cannot be written needs its mount points. */
@@ -69,7 +74,18 @@ async function toolEntries(readerPath: string) {
     ...MOUNT_POINTS.map((name) => ({ name, type: "5" })),
     ...busyboxLayer(APPLETS),
     { name: READER.slice(1), mode: 0o755, content: await readFile(readerPath) },
+    ...(await hostProgram("/bin/tar", GNU_TAR)),
   ];
+}
+
+/** A program of this machine with the libraries that it is linked to, at their own places. */
+async function hostProgram(path: string, as: string) {
+  const { stdout } = await run("ldd", [path]);
+  const libraries = [...stdout.matchAll(/(?:=> |^\s+)(\/\S+) \(0x/gm)].map(([, library]) => library!);
+  const files = [[path, as], ...libraries.map((library) => [library, library])] as const;
+  return Promise.all(
+    files.map(async ([from, to]) => ({ name: to!.slice(1), mode: 0o755, content: await readFile(from!) })),
+  );
 }
 
 /** Writes an OCI layout with one image of these tar.gz files. */

@@ -8,7 +8,7 @@ import {
 import { run } from "../../builder/testkit/index.ts";
 import { type Disturbance, isDisturbed, type QuietOptions, whenQuiet } from "../kit/index.ts";
 import type { Case } from "./case.ts";
-import { type Inputs, READER, TREE } from "./inputs.ts";
+import { GNU_TAR, type Inputs, READER, TREE } from "./inputs.ts";
 
 /**
  * How the tree is read: by the lean reader, from empty caches of the guest and then once more; by tar, from empty caches.
@@ -133,7 +133,7 @@ async function read(
 ): Promise<Pick<Reading, "seconds" | "files" | "bytes">> {
   if (reader === "tar") {
     const startMs = performance.now();
-    const bytes = Number(await guest.shell(`tar -C ${folder} -cf - ${TREE} | wc -c`));
+    const bytes = Number(await guest.shell(`${GNU_TAR} -C ${folder} -cf - ${TREE} | wc -c`));
     return { seconds: (performance.now() - startMs) / 1000, bytes };
   }
   const output = await guest.shell(`${READER} ${folder}/${TREE}/${part}`);

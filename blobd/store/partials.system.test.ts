@@ -12,6 +12,8 @@ import { chunkOf, makeBlob } from "./partials-testing.ts";
 // Several processes over one blob, killed at any point.
 
 const USER = fileURLToPath(new URL("./partials.testuser.js", import.meta.url));
+/** Of a process that is to be killed, now and then: longer than the longest wait before it is. */
+const PAUSE_MS = 25;
 let root: string;
 beforeEach(() => {
   root = join(mkdtempSync(join(tmpdir(), "partials-")), "store");
@@ -28,8 +30,9 @@ function startUser(
   seed: number,
   chunks: number,
   order: number,
+  pauseMs = 0,
 ): { child: ChildProcess; said: Said[]; ended: Promise<void> } {
-  const child = fork(USER, [root, String(seed), String(chunks), String(order)], {
+  const child = fork(USER, [root, String(seed), String(chunks), String(order), String(pauseMs)], {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
   const said: Said[] = [];
@@ -65,7 +68,7 @@ test("kill -9 at any point loses at most the chunk in flight, and never shows a 
   let lost = 0;
   const believed = new Set<number>();
   for (let run = 1; run <= 60; run++) {
-    const { child, said, ended } = startUser(8, chunks, run);
+    const { child, said, ended } = startUser(8, chunks, run, PAUSE_MS);
     // The first message comes when the blob is open: the wait from there is what varies.
     await Promise.race([new Promise<void>((resolve) => child.once("message", () => resolve())), ended]);
     await sleep((run * 7) % 23);

@@ -3,13 +3,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { chunkOf, makeBlob } from "./partials-testing.ts";
 import { Store } from "./store.ts";
 
-const [root, seed, chunks, order] = process.argv.slice(2) as [string, string, string, string];
+/** After so many chunks it pauses for a while, if it is asked to: whoever kills it must not come too late. */
+const CHUNKS_AT_ONCE = 20;
+
+const [root, seed, chunks, order, pauseMs] = process.argv.slice(2) as [string, string, string, string, string];
 const blob = makeBlob(Number(seed), Number(chunks));
 const store = await Store.open(root);
 const partial = await store.partials.open(blob);
 if (partial !== undefined) {
   let random = Number(order);
-  for (;;) {
+  for (let turn = 1; ; turn++) {
+    if (Number(pauseMs) > 0 && turn % CHUNKS_AT_ONCE === 0) await sleep(Number(pauseMs));
     const absent = [...Array(Number(chunks)).keys()].filter((chunk) => !partial.isPresent(chunk));
     if (absent.length === 0) break;
     random = (Math.imul(random, 1103515245) + 12345) >>> 0;
