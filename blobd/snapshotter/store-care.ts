@@ -8,7 +8,7 @@ const RETRY_MS = 15_000;
  * The same for a blob that is still served: it takes a moment until `blobd serve` sees that nobody has it open. Somebody else
  * may have it open for hours, so each further try comes later, up to RETRY_MS.
  */
-const SERVED_RETRY_MS = 1500;
+const SERVED_RETRY_MS = 1100;
 
 export interface StoreCareParts {
   readonly table: SnapshotTable;

@@ -1,6 +1,6 @@
 /** Snapshotter, converters and containerd killed at bad moments; a store that rots. Needs root. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,10 +13,11 @@ const work = tempDir();
 let lab: ContainerdLab;
 let registry: Registry;
 let image: string;
+const LARGE_BYTES = 8 << 20;
 before(async () => {
   [lab, registry] = await Promise.all([ContainerdLab.start(), startRegistry()]);
   const layout = join(work, "layout");
-  await writeImage(layout, 3, 8 << 20);
+  await writeImage(layout, 3, LARGE_BYTES);
   image = `${registry.host}/base:1`;
   await pushImage(layout, TAG, image);
 });
@@ -80,17 +81,30 @@ test("a running container outlives snapshotter and containerd, and keeps what it
   await soon(() => lab.ctr("containers", "rm", "lives"));
 });
 
-test("a store whose blobs were damaged: what runs next is repaired from containerd's content", async () => {
+test("a store whose blobs were damaged: what runs runs on, what runs next is repaired from containerd's content", async () => {
+  await lab.ctr("run", "--snapshotter", SNAPSHOTTER, "--detach", image, "on", "/bin/sleep", "1000");
+  const readAll = ["/bin/sh", "-c", "cat /data/keep /large-* | wc -c"] as const;
+  const readOn = async (id: string) =>
+    Number((await soon(() => lab.ctr("tasks", "exec", "--exec-id", id, "on", ...readAll))).stdout);
+  const bytes = 4 + 3 * LARGE_BYTES;
   await lab.stopSnapshotter();
-  for (const line of await lab.mounts()) await lab.run(lab.inside("umount", "-l", line.split(" ")[1]!));
   const blobs = lab.outside(join(lab.store, "blobs/sha256"));
   for (const name of readdirSync(blobs)) {
-    const bytes = readFileSync(join(blobs, name));
-    bytes.fill(0xff, 0, 5000);
-    writeFileSync(join(blobs, name), bytes);
+    const content = readFileSync(join(blobs, name));
+    // Another file under the name: who has mounted the old one has it open.
+    writeFileSync(join(blobs, `${name}.next`), content.fill(0xff, 0, 5000));
+    renameSync(join(blobs, `${name}.next`), join(blobs, name));
+  }
+  assert.equal(await readOn("damaged"), bytes);
+  for (const line of await lab.mounts()) {
+    const target = line.split(" ")[1]!;
+    if (target.includes("/chains/")) await lab.run(lab.inside("umount", "-l", target));
   }
   await lab.startSnapshotter();
-  assert.equal(await soon(() => runContainer(lab, image, "repaired", "/bin/cat", "/data/keep")), "kept");
+  assert.equal(Number(await soon(() => runContainer(lab, image, "repaired", ...readAll))), bytes);
+  assert.equal(await readOn("repaired"), bytes);
+  await lab.ctr("tasks", "kill", "--signal", "KILL", "on");
+  await soon(() => lab.ctr("containers", "rm", "on"));
 });
 
 test("a store whose disk is full: the pull says so and leaves nothing, and works when there is room", async () => {
