@@ -69,7 +69,7 @@ benchmark("virtiofs", "where the folder is that guests work on; memory, to leave
 
 benchmark("lazy", "where stores are while they are measured, on the disk that counts")
   .description(
-    "guests of an image that is still in a registry, over a slow line: converted first, lazy, with a list, warm",
+    "guests of an image that is still in a registry, over a slow line: converted first, lazy, with a list, optimized, warm",
   )
   .option("--rounds <n>", "guests of each workload in each way", wholeNumber, 1)
   .addOption(
