@@ -8,6 +8,7 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SnapshotsClient } from "../../blobd/snapshotter/testing.ts";
 import { Store } from "../../blobd/store/index.ts";
 import {
   buildTar,
@@ -115,6 +116,22 @@ test("a plain image over a converted one: only what is above is pulled", async (
   assert.equal(await contentOf(image), `2/${2 + layers.length}`);
   const said = await runContainer(lab, image, "derived", "/bin/sh", "-c", script);
   assert.equal(said.trim(), `plainkeptaftergone${8 << 20}`);
+  // The same for containerd's mount manager: what is served is one mount, the layer above it another.
+  const snapshotter = new SnapshotsClient(lab.address);
+  const all = await snapshotter.list();
+  const { name } = all.find((one) => one.kind === "COMMITTED" && !all.some(({ parent }) => parent === one.name))!;
+  const mounts = await snapshotter.view("layered", name, { "containerd.io/snapshot/erofsify.vm": "layered" });
+  assert.deepEqual(
+    mounts.map(({ type }) => type),
+    ["erofs", "erofs", "format/overlay"],
+  );
+  const devices = mounts[1]!.options.filter((option) => option.startsWith("device="));
+  assert.ok(
+    devices.some((device) => device.includes(join(lab.store, "serve"))),
+    devices.join(),
+  );
+  await snapshotter.remove("layered");
+  await snapshotter.close();
 });
 
 test("a plain image of a converted one's lower layers: those are fetched and converted here", async () => {
