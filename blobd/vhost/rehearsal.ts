@@ -23,8 +23,16 @@ const SIZE = 64;
 /** Requests under way at most. */
 export const REHEARSAL_SLOTS = 4;
 const INDIRECT_BYTES = 64 * Desc.size;
+/** Pieces from here on are neighbours of one other each. */
+const PAIRS_FROM = 8;
 /** Room of a request, and of its reply. */
 const REHEARSAL_BYTES = 40 << 10;
+
+/**
+ * Where the same memory is in the guest once more, behind a hole. Pieces of a request lie in the one and the other in turn:
+ * a guest's, too, are seldom neighbours, and not all in one region.
+ */
+const TWIN_ADDRESS = 0x1_0000_0000;
 
 /*
  *  descriptors │ available │ used │ slots: table of descriptors │ what is asked │ what is answered
@@ -44,7 +52,7 @@ export interface RehearsalSlot {
 /** The driver's side of the queue. */
 export interface RehearsalDriver {
   readonly slots: readonly RehearsalSlot[];
-  /** Makes the request in a slot available, in pieces of these lengths. */
+  /** Makes the request in a slot available, in pieces of these lengths, of which neighbours are joined now and then. */
   add(slot: number, asked: readonly number[], answered: readonly number[]): void;
   /** Has the next call of the mapper answered, for a device with a window: one that maps, or one that unmaps. */
   answer(isMap: boolean): void;
@@ -55,18 +63,19 @@ export interface RehearsalDriver {
  * serves it is compiled before there is one. V8 interprets a function at first and takes several times as long for it.
  *
  * @param windowBytes of the device's window, 0 for none
- * @param makeHandler the device's handler, of which `idle` is to call `emptied`
+ * @param makeHandler the device's handler, of which `idle` is to call `emptied` and to answer -1
  * @param script makes requests available, and goes on behind each `yield` when they are answered
  * @throws Error when the script does, or the queue cannot be served
  */
 export function rehearseQueue(
   windowBytes: number,
-  makeHandler: (worker: QueueWorker, emptied: () => number) => QueueHandler,
+  makeHandler: (worker: QueueWorker, emptied: () => void) => QueueHandler,
   script: (driver: RehearsalDriver) => Iterator<void>,
 ): void {
   const [memoryFd, inflightFd] = [memfd("rehearsal", MEMORY_BYTES), memfd("rehearsal", queueRegionBytes(SIZE))];
   const [signalFd, kickFd, callFd] = [eventFd(), eventFd(), eventFd()];
   const address = mapShared(memoryFd, 0, MEMORY_BYTES);
+  const twin = mapShared(memoryFd, 0, MEMORY_BYTES);
   const channel = windowBytes === 0 ? null : new RehearsalChannel(windowBytes);
   try {
     const posted = sharedWord();
@@ -102,11 +111,14 @@ export function rehearseQueue(
       isKicked = !isKicked;
       if (isKicked) signalEvent(kickFd);
       else if (isDone()) quit();
-      return -1;
     };
     const start = { queue: 1, data: null, signalFd, posted, interrupts: sharedWord() };
     const runner = new QueueRunner(start, port, (worker) => makeHandler(worker, emptied));
-    post({ id: 0, kind: "memory", regions: [{ id: 0, guestAddress: 0, bytes: MEMORY_BYTES, hostAddress: address }] });
+    const regions = [
+      { id: 0, guestAddress: 0, bytes: MEMORY_BYTES, hostAddress: address },
+      { id: 1, guestAddress: TWIN_ADDRESS, bytes: MEMORY_BYTES, hostAddress: twin },
+    ];
+    post({ id: 0, kind: "memory", regions });
     if (channel !== null) post({ id: 0, kind: "channel", channel: channel.description, lockFd: channel.lockFd });
     post({
       id: 0,
@@ -121,7 +133,7 @@ export function rehearseQueue(
     if (failure !== undefined) throw new Error(failure);
   } finally {
     channel?.close();
-    unmapShared(address, MEMORY_BYTES);
+    for (const place of [address, twin]) unmapShared(place, MEMORY_BYTES);
     for (const fd of [memoryFd, inflightFd, signalFd, kickFd, callFd]) closeSync(fd);
   }
 }
@@ -139,8 +151,8 @@ function makeRing(address: number): Pick<RehearsalDriver, "slots" | "add"> {
   });
   let index = 0;
   const descriptor = (at: number, pointsTo: number, bytes: number, flags: number, next: number) => {
-    dv.setUint32(at, pointsTo, true);
-    dv.setUint32(at + 4, 0, true);
+    dv.setUint32(at, pointsTo >>> 0, true);
+    dv.setUint32(at + 4, Math.floor(pointsTo / 0x1_0000_0000), true);
     dv.setUint32(at + Desc.at.len, bytes, true);
     dv.setUint16(at + Desc.at.flags, flags, true);
     dv.setUint16(at + Desc.at.next, next, true);
@@ -155,7 +167,9 @@ function makeRing(address: number): Pick<RehearsalDriver, "slots" | "add"> {
         if (piece === asked.length) at = askedAt(slot) + REHEARSAL_BYTES;
         const bytes = piece < asked.length ? asked[piece]! : answered[piece - asked.length]!;
         const flags = (piece < asked.length ? 0 : DescFlag.WRITE) | (piece < count - 1 ? DescFlag.NEXT : 0);
-        descriptor(table + piece * Desc.size, at, bytes, flags, piece + 1);
+        // One and one of the first pages, then two and two.
+        const isTwin = (piece < PAIRS_FROM ? piece & 1 : piece & 2) !== 0;
+        descriptor(table + piece * Desc.size, isTwin ? TWIN_ADDRESS + at : at, bytes, flags, piece + 1);
         at += bytes;
       }
       descriptor(slot * Desc.size, table, count * Desc.size, DescFlag.INDIRECT, 0);

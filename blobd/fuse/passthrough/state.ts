@@ -197,7 +197,7 @@ export class State {
   setDescriptors(count: number, limit: number): void {
     // A quarter of a small limit is kept for nodes used last, and one for what is not the other side's: sockets, queues,
     // mapped files, what is open for the time of a call.
-    const ring = Math.min(FD_RING, limit >>> 2);
+    const ring = Math.min(FD_RING, limit >>> 2, this.nodes.capacity >>> 1);
     this.words[Head.ringSize] = ring;
     this.words[Head.ringHand] = 0;
     this.words[Head.descriptors] = count;

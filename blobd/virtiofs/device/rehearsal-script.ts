@@ -1,4 +1,4 @@
-import { getU53, setU53 } from "../../../formats/bytes/index.ts";
+import { getU53 } from "../../../formats/bytes/index.ts";
 import {
   AttrOut,
   CreateIn,
@@ -9,19 +9,16 @@ import {
   FUSE_MINOR,
   GetattrIn,
   GetxattrIn,
-  InHeader,
   InitIn,
   InitOut,
   MkdirIn,
   Opcode,
   OpenIn,
   OpenOut,
-  OutHeader,
   ReadIn,
   ReleaseIn,
   RemovemappingIn,
   RemovemappingOne,
-  ROOT_ID,
   SetattrFlag,
   SetattrIn,
   SetupMappingFlag,
@@ -29,100 +26,23 @@ import {
   WriteIn,
   WriteOut,
 } from "../../../formats/fuse/index.ts";
-import { IN_ARGS, OUT_ARGS, RANGE_BYTES } from "../../fuse/index.ts";
+import { RANGE_BYTES } from "../../fuse/index.ts";
 import { PAGE_SIZE } from "../../sys/index.ts";
-import { REHEARSAL_SLOTS, type RehearsalDriver } from "../../vhost/index.ts";
+import { REHEARSAL_SLOTS } from "../../vhost/index.ts";
+import type { Asker } from "./rehearsal-asker.ts";
 
 /** Files that are there: `file-0` and so on. */
 export const FILES = 16;
+export const FILE_BYTES = 8192;
 /** And one that is as long as a range of the window. */
 export const MAPPED = "mapped";
 const DIRENTS_BYTES = 32 << 10;
+/** Of a READ or WRITE: some are neighbours in memory, most are not. */
+const MOST_PAGES = 9;
 const O_RDONLY = 0;
 const O_RDWR = 2;
 const O_EXCL_CREAT = 0o300;
 const NOBODY = 65_534;
-
-/** A request of the script: what follows the header, and how much may be answered. */
-interface Ask {
-  readonly opcode: number;
-  readonly nodeId?: number;
-  readonly uid?: number;
-  readonly args?: Uint8Array;
-  readonly name?: string;
-  /** Bytes of data behind it, in pages. */
-  readonly dataBytes?: number;
-  /** Most bytes behind the reply's header. */
-  readonly answerBytes?: number;
-  /** The reply is taken in pages, as that to a READ is. */
-  readonly inPages?: boolean;
-  /** An error is what is expected. */
-  readonly mayFail?: boolean;
-}
-
-/** Puts requests into the queue, and reads replies. */
-export interface Asker {
-  /** @throws Error when the slot's request before this one failed */
-  ask(slot: number, ask: Ask): void;
-  /** Where the reply in a slot begins behind its header. */
-  answer(slot: number): DataView;
-}
-
-export function makeAsker(driver: RehearsalDriver): Asker {
-  const views = driver.slots.map(({ asked, answered }) => ({
-    asked: new DataView(asked.buffer, asked.byteOffset, asked.byteLength),
-    header: new DataView(answered.buffer, answered.byteOffset, OUT_ARGS),
-    answer: new DataView(answered.buffer, answered.byteOffset + OUT_ARGS, answered.byteLength - OUT_ARGS),
-  }));
-  const asks: Ask[] = [];
-  let unique = 2;
-  return {
-    answer: (slot) => views[slot]!.answer,
-    ask(slot, request) {
-      const {
-        opcode,
-        nodeId = ROOT_ID,
-        uid = 0,
-        args,
-        name,
-        dataBytes = 0,
-        answerBytes = 0,
-        inPages = false,
-      } = request;
-      const { asked } = driver.slots[slot]!;
-      const { asked: dv, header } = views[slot]!;
-      const error = header.getInt32(OutHeader.at.error, true);
-      const last = asks[slot];
-      if (error !== 0 && last?.mayFail !== true) throw new Error(`opcode ${last?.opcode} was answered with ${error}`);
-      header.setInt32(OutHeader.at.error, 0, true);
-      asks[slot] = request;
-      const pieces: number[] = [IN_ARGS];
-      let bytes = IN_ARGS;
-      if (args !== undefined) {
-        asked.set(args, bytes);
-        bytes += pieces[pieces.push(args.length) - 1]!;
-      }
-      if (name !== undefined) {
-        for (let i = 0; i < name.length; i++) asked[bytes + i] = name.charCodeAt(i);
-        asked[bytes + name.length] = 0;
-        bytes += pieces[pieces.push(name.length + 1) - 1]!;
-      }
-      for (let left = dataBytes; left > 0; left -= PAGE_SIZE)
-        bytes += pieces[pieces.push(Math.min(left, PAGE_SIZE)) - 1]!;
-      dv.setUint32(InHeader.at.len, bytes, true);
-      dv.setUint32(InHeader.at.opcode, opcode, true);
-      dv.setUint32(InHeader.at.unique, unique, true);
-      setU53(dv, InHeader.at.nodeid, nodeId);
-      dv.setUint32(InHeader.at.uid, uid, true);
-      dv.setUint32(InHeader.at.gid, uid, true);
-      unique += 2;
-      const answers: number[] = answerBytes < 0 ? [] : [OUT_ARGS];
-      if (inPages) for (let left = answerBytes; left > 0; left -= PAGE_SIZE) answers.push(Math.min(left, PAGE_SIZE));
-      else if (answerBytes > 0) answers.push(answerBytes);
-      driver.add(slot, pieces, answers);
-    },
-  };
-}
 
 /** INIT. */
 export function* startSession(asker: Asker): Generator<void> {
@@ -147,9 +67,7 @@ export function* playRound(asker: Asker, round: number): Generator<void> {
   ask(0, { opcode: Opcode.OPEN, nodeId, args: open, answerBytes: OpenOut.size });
   yield;
   yield* playData(asker, nodeId, asker.answer(0).getUint32(OpenOut.at.fh, true), fhHigh(asker, 0), isWriter);
-  const attr = { opcode: Opcode.GETXATTR, nodeId, name: "security.capability", answerBytes: 64 };
-  ask(0, { ...attr, args: of(GetxattrIn.size, [GetxattrIn.at.size, 64]), mayFail: true });
-  yield;
+  yield* playAttributes(asker, nodeId);
   forget(asker, nodeId);
   yield;
   yield* playNewFile(asker, round % 2 === 0 ? 0 : NOBODY);
@@ -185,6 +103,22 @@ export function* playForgets(asker: Asker): Generator<void> {
   yield;
 }
 
+/** What is asked of a file by its node: its capabilities, as before each first write; other times, mode and length. */
+function* playAttributes(asker: Asker, nodeId: number): Generator<void> {
+  const { ask } = asker;
+  const attr = { opcode: Opcode.GETXATTR, nodeId, name: "security.capability", mayFail: true };
+  for (const size of [0, 64]) {
+    ask(0, { ...attr, args: of(GetxattrIn.size, [GetxattrIn.at.size, size]), answerBytes: Math.max(size, 8) });
+    yield;
+  }
+  for (const valid of [SetattrFlag.ATIME | SetattrFlag.MTIME, SetattrFlag.MODE, SetattrFlag.SIZE]) {
+    const { mode, size } = SetattrIn.at;
+    const change = of(SetattrIn.size, [SetattrIn.at.valid, valid], [mode, 0o100600], [size, FILE_BYTES]);
+    ask(0, { opcode: Opcode.SETATTR, nodeId, args: change, answerBytes: AttrOut.size });
+    yield;
+  }
+}
+
 function* playData(asker: Asker, nodeId: number, fhLow: number, high: number, isWriter: boolean): Generator<void> {
   const { ask } = asker;
   const fh = (at: number): [number, number][] => [
@@ -201,11 +135,11 @@ function* playData(asker: Asker, nodeId: number, fhLow: number, high: number, is
   });
   ask(0, read(PAGE_SIZE));
   yield;
-  ask(0, read(2 * PAGE_SIZE));
+  ask(0, read(MOST_PAGES * PAGE_SIZE));
   yield;
   if (isWriter) {
     ask(0, write(PAGE_SIZE));
-    ask(1, write(2 * PAGE_SIZE));
+    ask(1, write(MOST_PAGES * PAGE_SIZE));
     yield;
     ask(0, { opcode: Opcode.FLUSH, nodeId, args: of(FlushIn.size, ...fh(FlushIn.at.fh)) });
     yield;
@@ -225,11 +159,7 @@ function* playNewFile(asker: Asker, uid: number): Generator<void> {
   const nodeId = nodeOf(asker, 0);
   const fhLow = asker.answer(0).getUint32(EntryOut.size + OpenOut.at.fh, true);
   const high = fhHigh(asker, EntryOut.size);
-  for (const valid of [SetattrFlag.ATIME | SetattrFlag.MTIME, SetattrFlag.MODE]) {
-    const change = of(SetattrIn.size, [SetattrIn.at.valid, valid], [SetattrIn.at.mode, 0o100600]);
-    ask(0, { opcode: Opcode.SETATTR, nodeId, args: change, answerBytes: AttrOut.size });
-    yield;
-  }
+  yield* playAttributes(asker, nodeId);
   yield* playData(asker, nodeId, fhLow, high, true);
   ask(0, { opcode: Opcode.UNLINK, name });
   yield;
@@ -245,6 +175,12 @@ function* playFolder(asker: Asker): Generator<void> {
   forget(asker, nodeOf(asker, 0));
   yield;
   ask(0, { opcode: Opcode.RMDIR, name });
+  yield;
+  ask(0, { opcode: Opcode.SYMLINK, name: "link\0target", answerBytes: EntryOut.size });
+  yield;
+  forget(asker, nodeOf(asker, 0));
+  yield;
+  ask(0, { opcode: Opcode.UNLINK, name: "link" });
   yield;
   ask(0, { opcode: Opcode.OPENDIR, args: of(OpenIn.size), answerBytes: OpenOut.size });
   yield;

@@ -13,7 +13,8 @@ import { mapShared, memfd, unmapShared } from "../../sys/index.ts";
 import { type QueueWorker, type RehearsalDriver, rehearseQueue } from "../../vhost/index.ts";
 import { FsQueue, NotingMapper, ReadOnlyMemory } from "../queue/index.ts";
 import { DaxWindowTable, WindowTable } from "../window/index.ts";
-import { FILES, MAPPED, makeAsker, playForgets, playMapping, playRound, startSession } from "./rehearsal-script.ts";
+import { makeAsker } from "./rehearsal-asker.ts";
+import { FILE_BYTES, FILES, MAPPED, playForgets, playMapping, playRound, startSession } from "./rehearsal-script.ts";
 
 /**
  * V8 compiles a function after it has run through so many bytes of code, some times over. Its own value is for programs in
@@ -24,9 +25,9 @@ const INTERRUPT_BUDGET = "--interrupt-budget=4000";
 const ROUNDS = 80;
 /** The queue of high priority gets FORGETs and INTERRUPTs only. */
 const HIPRIO = 0;
-const FILE_BYTES = 8192;
 const WINDOW_BYTES = 2 * RANGE_BYTES;
-const LIMITS = { maxNodes: 256, maxFiles: 64 } as const;
+/** So few nodes that they take descriptors from each other. */
+const LIMITS = { maxNodes: 2 * FILES, maxFiles: 64 } as const;
 const ENODEV = 19;
 
 /**
@@ -94,6 +95,8 @@ function serve(
 ): number {
   const config: PassthroughConfig = { source, ...LIMITS };
   const shared = createPassthroughShared(config);
+  // Code of a function that exists once is tied to that one; with a second one it is shared with those to come.
+  openPassthrough(config, shared);
   let left = rounds;
   function* play(driver: RehearsalDriver): Generator<void> {
     const asker = makeAsker(driver);
@@ -103,15 +106,13 @@ function serve(
       if (makeWindow !== null && !isHiprio) yield* playMapping(asker, (isMap) => driver.answer(isMap));
     }
   }
-  const makeQueue = (worker: QueueWorker, emptied: () => number) => {
+  const makeQueue = (worker: QueueWorker, emptied: () => void) => {
     const mapper = new NotingMapper(worker);
     const window = makeWindow?.(mapper) ?? null;
     const fileSystem = openPassthrough(config, shared, window ?? undefined);
-    // The queue asks it when it is empty.
-    fileSystem.resume = emptied;
     const session = new Int32Array(SESSION_WORDS);
     const guestFiles = new ReadOnlyMemory([]);
-    return new FsQueue({ worker, fileSystem, session, window, mapper, guestFiles, log: () => {} });
+    return new FsQueue({ worker, fileSystem, session, window, mapper, guestFiles, log: () => {}, emptied });
   };
   try {
     rehearseQueue(makeWindow === null ? 0 : WINDOW_BYTES, makeQueue, play);

@@ -37,6 +37,8 @@ export interface FsQueueOptions {
   readonly log: (line: string) => void;
   /** What to do while no queue is to be served: QueueHandler.prepare. */
   readonly prepare?: (isAsked: () => boolean) => void;
+  /** Told whenever the queue is empty: a rehearsal's, which has nothing else that differs from a guest's queue. */
+  readonly emptied?: () => void;
 }
 
 /** Serves a virtqueue of a virtio-fs device: requests, or those of high priority (FORGET, INTERRUPT), which are no others. */
@@ -52,10 +54,12 @@ export class FsQueue implements QueueHandler {
   /** Heads of parked requests that were to be handled again while some queue was being stopped: later. */
   readonly #putBack: number[] = [];
   readonly #prepare: FsQueueOptions["prepare"];
+  readonly #emptied: FsQueueOptions["emptied"];
   #head = 0;
 
   constructor(options: FsQueueOptions) {
     this.#prepare = options.prepare;
+    this.#emptied = options.emptied;
     this.#worker = options.worker;
     this.#fileSystem = options.fileSystem;
     this.#window = options.window;
@@ -87,6 +91,7 @@ export class FsQueue implements QueueHandler {
   idle(): number {
     if (this.#putBack.length > 0) for (const head of this.#putBack.splice(0)) this.#handleAgain(head);
     const ms = this.#server.resume();
+    this.#emptied?.();
     return this.#putBack.length > 0 ? PUT_BACK_MS : ms;
   }
 
