@@ -31,14 +31,13 @@ import type { Volume } from "./volume.ts";
 
 /** The attributes of a pinned node into `volume.stat`, by an open file where the request names one. */
 function statNode(volume: Volume, slot: number, nodeId: number, fh: number): number {
-  if (fh !== 0) {
-    const { files } = volume;
-    const file = files.pin(fh, FileKind.FILE, nodeId) || files.pin(fh, FileKind.DIRECTORY, nodeId);
-    if (file !== 0) {
-      const status = volume.statOf(volume.files.fdOf(file));
-      volume.files.unpin(file);
-      return status;
-    }
+  const { files } = volume;
+  const named = fh === 0 ? 0 : files.pin(fh, FileKind.FILE, nodeId) || files.pin(fh, FileKind.DIRECTORY, nodeId);
+  const file = named || volume.pinNewest(nodeId);
+  if (file !== 0) {
+    const status = volume.statOf(files.fdOf(file));
+    files.unpin(file);
+    return status;
   }
   const fd = volume.nodes.fdOf(slot);
   return fd < 0 ? fd : volume.statOf(fd);
@@ -114,23 +113,38 @@ export function setattr(volume: Volume, request: FuseRequest): number {
   const valid = dv.getUint32(IN_ARGS + SetattrIn.at.valid, true);
   const slot = volume.nodes.pin(request.nodeId);
   if (slot === 0) return -ESTALE;
+  const { files } = volume;
   let file = 0;
   if ((valid & SetattrFlag.FH) !== 0)
-    file = volume.files.pin(getU53(dv, IN_ARGS + SetattrIn.at.fh, "fuse_setattr_in.fh"), FileKind.FILE, request.nodeId);
+    file = files.pin(getU53(dv, IN_ARGS + SetattrIn.at.fh, "fuse_setattr_in.fh"), FileKind.FILE, request.nodeId);
+  const newest = file === 0 ? volume.pinNewest(request.nodeId) : 0;
   let status = 0;
   try {
-    status = change(volume, request, slot, file, valid);
+    status = change(volume, request, slot, file, newest, valid);
   } finally {
-    if (file !== 0) volume.files.unpin(file);
+    if (file !== 0) files.unpin(file);
+    if (newest !== 0) files.unpin(newest);
     volume.nodes.unpin(slot);
   }
   return status;
 }
 
-function change(volume: Volume, request: FuseRequest, slot: number, file: number, valid: number): number {
-  const { calls, nodes, proc } = volume;
+/**
+ * @param file the open file that the request names, pinned, or 0
+ * @param newest an open file of the node that it does not name, and which may be open for reading only; or 0
+ */
+function change(
+  volume: Volume,
+  request: FuseRequest,
+  slot: number,
+  file: number,
+  newest: number,
+  valid: number,
+): number {
+  const { calls, nodes, files, proc } = volume;
   const { in: dv } = request;
-  const fd = nodes.fdOf(slot);
+  const open = file || newest;
+  const fd = open !== 0 ? files.fdOf(open) : nodes.fdOf(slot);
   if (fd < 0) return fd;
   let status = 0;
   // The owner first: changing it takes set-user-ID bits away that the mode then gives back.
@@ -138,7 +152,9 @@ function change(volume: Volume, request: FuseRequest, slot: number, file: number
   if (status === 0 && (valid & SetattrFlag.MODE) !== 0) {
     const mode = dv.getUint32(IN_ARGS + SetattrIn.at.mode, true) & 0o7777;
     if (nodes.typeOf(slot) === S_IFLNK) status = -EINVAL;
-    else if (calls.fchmodat(proc.fd, proc.name(fd), mode, 0) < 0) status = -errno();
+    // A node's own descriptor (O_PATH) can only be named.
+    else if ((open !== 0 ? calls.fchmod(fd, mode) : calls.fchmodat(proc.fd, proc.name(fd), mode, 0)) < 0)
+      status = -errno();
   }
   if (status === 0 && (valid & SetattrFlag.SIZE) !== 0) {
     const size = getU53(dv, IN_ARGS + SetattrIn.at.size, "fuse_setattr_in.size");

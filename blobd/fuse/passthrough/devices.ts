@@ -1,4 +1,4 @@
-import { errno, type FileCalls, fileCalls } from "../../sys/index.ts";
+import { allocAligned, errno, type FileCalls, fileCalls } from "../../sys/index.ts";
 import type { Settings } from "./config.ts";
 import type { HandleScratch } from "./handle.ts";
 import {
@@ -22,9 +22,17 @@ import { MAX_DEVICES, type State } from "./state.ts";
 /** Words of a device. */
 const Device = { isUsed: 0, mountLow: 1, mountHigh: 2, major: 3, minor: 4, fd: 5, flags: 6, nodes: 7 } as const;
 const BY_HANDLE = 1;
+const QUIET = 2;
 const USED = 1;
 /** Used by the process before, and not met again yet. */
 const LOST = 2;
+
+/**
+ * File systems without a `flush` operation, by which close(2) could fail: ext2 to ext4, XFS, Btrfs, tmpfs. Others, as NFS, write
+ * back then. Linux include/uapi/linux/magic.h; `f_type`, the first word of `struct statfs`.
+ */
+const QUIET_FILE_SYSTEMS: ReadonlySet<number> = new Set([0xef53, 0x58465342, 0x9123683e, 0x01021994]);
+const STATFS_BYTES = 120;
 
 /** The device of the export itself. */
 export const ROOT_DEVICE = 0;
@@ -59,6 +67,18 @@ export class Devices {
   /** Whether its files are held by handles. */
   usesHandles(device: number): boolean {
     return (this.#words[this.#state.deviceAt(device) + Device.flags]! & BY_HANDLE) !== 0;
+  }
+
+  /** Whether close(2) of its files has nothing to say: see QUIET_FILE_SYSTEMS. */
+  closesQuietly(device: number): boolean {
+    return (this.#words[this.#state.deviceAt(device) + Device.flags]! & QUIET) !== 0;
+  }
+
+  allCloseQuietly(): boolean {
+    for (let device = 0; device < MAX_DEVICES; device++)
+      if (this.#words[this.#state.deviceAt(device) + Device.isUsed] === USED && !this.closesQuietly(device))
+        return false;
+    return true;
   }
 
   /**
@@ -156,8 +176,14 @@ export class Devices {
     words[at + Device.major] = dv.getInt32(Statx.devMajor, true);
     words[at + Device.minor] = dv.getInt32(Statx.devMinor, true);
     words[at + Device.fd] = mountFd;
-    words[at + Device.flags] = this.#settings.handles !== "never" && this.#canOpenHandles(mountFd) ? BY_HANDLE : 0;
+    const byHandle = this.#settings.handles !== "never" && this.#canOpenHandles(mountFd) ? BY_HANDLE : 0;
+    words[at + Device.flags] = byHandle | (this.#isQuiet(mountFd) ? QUIET : 0);
     Atomics.store(words, at + Device.isUsed, USED);
+  }
+
+  #isQuiet(mountFd: number): boolean {
+    const { address, bytes } = allocAligned(STATFS_BYTES);
+    return this.#calls.fstatfs(mountFd, address) === 0 && QUIET_FILE_SYSTEMS.has(bytes.readUInt32LE(0));
   }
 
   /** Tries it: the file system must make handles, and the process may open them (CAP_DAC_READ_SEARCH). */

@@ -51,10 +51,12 @@ function hostFlags({ settings }: Volume, flags: number): number {
   return host;
 }
 
-/** What is said of an opened file. */
-export function openReplyFlags({ settings }: Volume, flags: number): number {
-  // Whoever only reads has nothing whose failure close(2) would tell; but locks go when a descriptor is closed.
-  const quiet = (flags & O_ACCMODE) === O_RDONLY && !settings.posixLocks ? OpenReplyFlag.NOFLUSH : 0;
+/** What is said of the opened file of a node. */
+export function openReplyFlags({ settings, nodes, devices }: Volume, slot: number, flags: number): number {
+  // Whoever only reads has nothing whose failure close(2) would tell, nor has a file system where it never fails; but locks
+  // go when a descriptor is closed.
+  const isQuiet = (flags & O_ACCMODE) === O_RDONLY || devices.closesQuietly(nodes.deviceOf(slot));
+  const quiet = isQuiet && !settings.posixLocks ? OpenReplyFlag.NOFLUSH : 0;
   switch (settings.cache) {
     case "never":
     case "metadata":
@@ -83,9 +85,10 @@ export function open(volume: Volume, request: FuseRequest): number {
   if (slot === 0) return -ESTALE;
   const isKilling = (dv.getUint32(IN_ARGS + OpenIn.at.openFlags, true) & OPEN_KILL_SUIDGID) !== 0;
   const file = openNode(volume, request.nodeId, slot, flags, isKilling);
+  const replyFlags = openReplyFlags(volume, slot, flags);
   volume.nodes.unpin(slot);
   if (file < 0) return file;
-  putOpen(request.out, OUT_ARGS, volume.files.idOf(file), openReplyFlags(volume, flags));
+  putOpen(request.out, OUT_ARGS, volume.files.idOf(file), replyFlags);
   request.outputBytes = OpenOut.size;
   return 0;
 }
@@ -167,7 +170,9 @@ function replyCreated(
     return file;
   }
   if (isNameless) holdFile(volume, file);
-  putOpen(request.out, OUT_ARGS + EntryOut.size, volume.files.idOf(file), openReplyFlags(volume, host));
+  const fh = volume.files.idOf(file);
+  volume.setNewest(nodeId, fh);
+  putOpen(request.out, OUT_ARGS + EntryOut.size, fh, openReplyFlags(volume, slot, host));
   request.outputBytes = EntryOut.size + OpenOut.size;
   return putEntry(volume, request.out, OUT_ARGS, slot, parent);
 }
@@ -184,7 +189,7 @@ function openExisting(volume: Volume, request: FuseRequest, parent: number, flag
   let stated = file < 0 ? file : volume.statOf(volume.files.fdOf(file));
   if (stated === 0) {
     stated = putEntry(volume, request.out, OUT_ARGS, slot, parent);
-    putOpen(request.out, OUT_ARGS + EntryOut.size, volume.files.idOf(file), openReplyFlags(volume, flags));
+    putOpen(request.out, OUT_ARGS + EntryOut.size, volume.files.idOf(file), openReplyFlags(volume, slot, flags));
     request.outputBytes = EntryOut.size + OpenOut.size;
   } else volume.nodes.forget(nodeId, 1);
   volume.nodes.unpin(slot);

@@ -19,7 +19,7 @@ export function release(volume: Volume, request: FuseRequest): number {
 export function flush(volume: Volume, request: FuseRequest): number {
   const { files, calls } = volume;
   // Nothing was opened, nothing is to be said of it: the kernel does not ask again.
-  if (volume.settings.noOpen) return -ENOSYS;
+  if (volume.settings.noOpen || neverFails(volume)) return -ENOSYS;
   const file = files.pin(
     getU53(request.in, IN_ARGS + FlushIn.at.fh, "fuse_flush_in.fh"),
     FileKind.FILE,
@@ -33,6 +33,11 @@ export function flush(volume: Volume, request: FuseRequest): number {
   return status;
 }
 const F_DUPFD_CLOEXEC = 1030;
+
+/** A kernel that collects writes asks at each close, whatever was said of the file, until it is told that there is nothing. */
+function neverFails({ settings, devices }: Volume): boolean {
+  return settings.writeback && !settings.posixLocks && devices.allCloseQuietly();
+}
 
 /** FSYNC. */
 export function fsync(volume: Volume, request: FuseRequest): number {

@@ -5,7 +5,7 @@ import type { Settings } from "./config.ts";
 import { DataDescriptors } from "./data-descriptors.ts";
 import { Devices } from "./devices.ts";
 import { Batches } from "./directory.ts";
-import { Files } from "./files.ts";
+import { FileKind, Files } from "./files.ts";
 import { HandleScratch } from "./handle.ts";
 import type { PassthroughHooks } from "./hooks.ts";
 import {
@@ -57,6 +57,9 @@ export class Volume {
   readonly hooks: PassthroughHooks | undefined;
   /** Where locks hold on the host. */
   locks: Locks | undefined;
+  /** The file that this thread created last: its node and its handle. */
+  #newestNode = 0;
+  #newestFile = 0;
 
   constructor(settings: Settings, entrance: Entrance, caller: Caller, window?: DaxWindow, hooks?: PassthroughHooks) {
     this.settings = settings;
@@ -168,6 +171,21 @@ export class Volume {
     if (this.nodes.isByHandle(slot)) return this.nodes.openByHandle(slot, flags | O_NOFOLLOW);
     const fd = this.nodes.fdOf(slot);
     return fd < 0 ? fd : this.proc.reopen(fd, flags);
+  }
+
+  /** A file was created, and is open. */
+  setNewest(nodeId: number, fh: number): void {
+    this.#newestNode = nodeId;
+    this.#newestFile = fh;
+  }
+
+  /**
+   * What a program asks of a file that it has just created (its mode, its times) does not name the open file. Its descriptor
+   * serves as long as it is open, which spares opening the node by its handle.
+   * @returns the slot of the open file, pinned; 0 when this is another node or it is closed
+   */
+  pinNewest(nodeId: number): number {
+    return nodeId === this.#newestNode ? this.files.pin(this.#newestFile, FileKind.FILE, nodeId) : 0;
   }
 
   /** Whether the file in `stat` is a directory. */

@@ -3,7 +3,19 @@ import { COMPAT_SETXATTR_IN_BYTES, GetxattrIn, GetxattrOut, SetxattrIn } from ".
 import { allocAligned, errno, type NativeBuffer } from "../../sys/index.ts";
 import { type FuseRequest, IN_ARGS, OUT_ARGS } from "../request.ts";
 import { isAcl, mapAcl } from "./acl.ts";
-import { E2BIG, EEXIST, EINVAL, ENAMETOOLONG, ENODATA, EOPNOTSUPP, EPERM, ERANGE, EROFS, ESTALE } from "./linux.ts";
+import {
+  E2BIG,
+  EEXIST,
+  EINVAL,
+  ENAMETOOLONG,
+  ENODATA,
+  ENOSYS,
+  EOPNOTSUPP,
+  EPERM,
+  ERANGE,
+  EROFS,
+  ESTALE,
+} from "./linux.ts";
 import type { Volume } from "./volume.ts";
 import { xattrToGuest, xattrToHost } from "./xattr-map.ts";
 
@@ -26,7 +38,8 @@ function scratch(): Scratch {
 /** Address of the host's name for the request's attribute; a negative error number where there is none. */
 function hostName(volume: Volume, request: FuseRequest): number {
   const { settings } = volume;
-  if (!settings.xattr) return -EOPNOTSUPP;
+  // Linux does not ask again then; else it asks before the first write to each file (security.capability).
+  if (!settings.xattr) return -ENOSYS;
   if (request.nameBytes === 0) return -EINVAL;
   if (request.nameBytes > NAME_BYTES) return -ERANGE;
   if (!settings.posixAcl && isAcl(request.input.bytes, request.nameAt, request.nameBytes)) return -EOPNOTSUPP;
@@ -80,12 +93,7 @@ export function getxattr(volume: Volume, request: FuseRequest): number {
   if (size > request.outputLimit) return -EINVAL;
   const slot = volume.nodes.pin(request.nodeId);
   if (slot === 0) return -ESTALE;
-  const fd = volume.nodes.fdOf(slot);
-  let length = fd;
-  if (fd >= 0) {
-    length = volume.xattrs.get(fd, name, request.output.address + OUT_ARGS, size);
-    if (length < 0) length = -errno();
-  }
+  const length = getAt(volume, slot, request.nodeId, name, request.output.address + OUT_ARGS, size);
   volume.nodes.unpin(slot);
   if (length < 0) return length;
   if (size === 0) return replyLength(request, length);
@@ -93,6 +101,22 @@ export function getxattr(volume: Volume, request: FuseRequest): number {
     mapAcl(volume.settings, request.output.bytes, OUT_ARGS, length, false);
   request.outputBytes = length;
   return 0;
+}
+
+/** @returns the length of what was put at `address`; a negative error number */
+function getAt(volume: Volume, slot: number, nodeId: number, name: number, address: number, size: number): number {
+  const { nodes, files, calls, xattrs } = volume;
+  const file = volume.pinNewest(nodeId);
+  if (file !== 0) {
+    const found = calls.fgetxattr(files.fdOf(file), name, address, size);
+    const length = found < 0 ? -errno() : found;
+    files.unpin(file);
+    return length;
+  }
+  const fd = nodes.fdOf(slot);
+  if (fd < 0) return fd;
+  const found = xattrs.get(fd, name, address, size);
+  return found < 0 ? -errno() : found;
 }
 
 function replyLength(request: FuseRequest, length: number): number {
@@ -104,7 +128,7 @@ function replyLength(request: FuseRequest, length: number): number {
 
 /** LISTXATTR: the names that the other side may see, each with its NUL. */
 export function listxattr(volume: Volume, request: FuseRequest): number {
-  if (!volume.settings.xattr) return -EOPNOTSUPP;
+  if (!volume.settings.xattr) return -ENOSYS;
   const size = request.in.getUint32(IN_ARGS + GetxattrIn.at.size, true);
   const slot = volume.nodes.pin(request.nodeId);
   if (slot === 0) return -ESTALE;
