@@ -9,6 +9,7 @@ import type { Folders } from "./folders.ts";
 import { type DescriptorMessage, type Mount, ServiceError, type Timestamp } from "./grpc/index.ts";
 import { type MountParts, partsOf } from "./mount-plan.ts";
 import { isImageLayer, type SnapshotTable } from "./state/index.ts";
+import type { VmImages } from "./vm-images.ts";
 
 /** How containerd's clients find a layer's diff ID (labels.LabelUncompressed). */
 const UNCOMPRESSED = "containerd.io/uncompressed";
@@ -35,6 +36,7 @@ export interface ComparerParts {
   readonly folders: Folders;
   readonly pool: ConverterPool;
   readonly content: ContentClient;
+  readonly vm: VmImages;
 }
 
 /** Makes layers of what containers changed: the upper directories of their overlays already hold just that. */
@@ -87,7 +89,10 @@ export class Comparer {
   #idOf(directory: string): number | undefined {
     const id = this.#parts.folders.idOfUpper(directory);
     const snapshot = id === undefined ? undefined : this.#parts.table.byId(id);
-    return snapshot === undefined || isImageLayer(snapshot) ? undefined : id;
+    if (snapshot === undefined || isImageLayer(snapshot)) return undefined;
+    // What is written in a guest is not here.
+    const form = this.#parts.vm.formOf(snapshot);
+    return form === null || form === "layered" ? id : undefined;
   }
 
   #isNothing({ lowers: [directory, ...more] }: MountParts): boolean {

@@ -50,15 +50,30 @@ export interface MountParts {
   readonly lowers: readonly string[];
 }
 
-/** What a single mount is made of, read back from its options; null for any other kind. */
+/**
+ * What mounts of a snapshot are made of, read back from their options; null for any that are not ours. Of layers that containerd's
+ * mount manager puts together, their files stand for the lower directories.
+ */
 export function partsOf(mounts: readonly Mount[]): MountParts | null {
   const [mount, ...more] = mounts;
   if (mount === undefined) return { upper: null, lowers: [] };
+  if (mount.type === "erofs") return partsOfLayers(mounts);
   if (more.length > 0) return null;
   if (mount.type === "bind")
     return mount.options.includes("ro") ? { upper: null, lowers: [mount.source] } : { upper: mount.source, lowers: [] };
-  if (mount.type !== "overlay") return null;
-  const option = (name: string) =>
-    mount.options.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1) ?? null;
+  return mount.type === "overlay" ? partsOfOverlay(mount) : null;
+}
+
+function partsOfOverlay({ options }: Mount): MountParts {
+  const option = (name: string) => options.find((one) => one.startsWith(`${name}=`))?.slice(name.length + 1) ?? null;
   return { upper: option("upperdir"), lowers: option("lowerdir")?.split(":") ?? [] };
+}
+
+function partsOfLayers(mounts: readonly Mount[]): MountParts | null {
+  const layers = mounts.filter(({ type }) => type === "erofs").map(({ source }) => source);
+  const [overlay, ...more] = mounts.slice(layers.length);
+  if (overlay === undefined) return { upper: null, lowers: layers };
+  if (overlay.type !== "format/overlay" || more.length > 0) return null;
+  const { upper, lowers } = partsOfOverlay(overlay);
+  return { upper, lowers: [...lowers.slice(0, -1), ...layers] };
 }

@@ -9,6 +9,7 @@ import { ServiceError } from "./grpc/index.ts";
 import { mappedRoot } from "./id-map.ts";
 import { activeMount, GID_MAPPING, partsOf, UID_MAPPING, viewMount } from "./mount-plan.ts";
 import { type Snapshot, SnapshotTable } from "./state/index.ts";
+import { layeredMounts } from "./vm-mounts.ts";
 
 const labels = (uids: string, gids = uids) => ({ [UID_MAPPING]: uids, [GID_MAPPING]: gids });
 
@@ -52,6 +53,12 @@ test("what a mount is made of is read back from it", () => {
   assert.deepEqual(partsOf([viewMount(["/a"], [])]), { upper: null, lowers: ["/a"] });
   assert.deepEqual(partsOf([viewMount(["/a", "/b"], [])]), { upper: null, lowers: ["/a", "/b"] });
   assert.deepEqual(partsOf([]), { upper: null, lowers: [] });
+  const layers = ["/top", "/bottom"].map((metaPath) => ({ metaPath, devicePaths: [`${metaPath}-data`] }));
+  const parts = { upper: paths.upper, lowers: ["/a", "/top", "/bottom"] };
+  assert.deepEqual(partsOf(layeredMounts(layers, ["/a"], paths, [])), parts);
+  assert.deepEqual(partsOf(layeredMounts(layers, ["/a"], null, [])), { ...parts, upper: null });
+  assert.deepEqual(partsOf(layeredMounts(layers.slice(1), [], null, [])), { upper: null, lowers: ["/bottom"] });
+  assert.equal(partsOf([...layeredMounts(layers, [], paths, []), ...layeredMounts(layers, [], paths, [])]), null);
   assert.equal(partsOf([{ type: "ext4", source: "/dev/x", options: [] }]), null);
   const view = viewMount(["/a"], []);
   assert.equal(partsOf([view, view]), null);

@@ -159,7 +159,7 @@ export async function startSnapshotter(options: SnapshotterOptions): Promise<Run
     storeRoot,
     onImage,
   });
-  const comparer = new Comparer({ table, folders, pool, content });
+  const comparer = new Comparer({ table, folders, pool, content, vm });
   const recovery = { table, folders, holds, mounts, onWarning };
   const care = new StoreCare({
     table,
