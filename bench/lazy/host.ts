@@ -11,8 +11,18 @@ import { run, startServer } from "../../builder/testkit/index.ts";
 import { type Disturbance, isDisturbed, type QuietOptions, whenQuiet } from "../kit/index.ts";
 import { BARE, type Inputs } from "./inputs.ts";
 
-export const READS = ["read", "mapread", "maprand"] as const;
+export const READS = ["read", "read4k", "randread", "mapread", "maprand"] as const;
 export type Read = (typeof READS)[number];
+
+const RANDOM_READS = "200000";
+/** What fsload is told before and behind the file's name. */
+const LOADS: Readonly<Record<Read, readonly [operation: string, ...rest: string[]]>> = {
+  read: ["read"],
+  read4k: ["read", "4096"],
+  randread: ["randread", RANDOM_READS],
+  mapread: ["mapread"],
+  maprand: ["maprand", RANDOM_READS],
+};
 
 /**
  * A cached file read in one way, in seconds: a copy of the blob that has nothing to do with us, the file that a guest is
@@ -37,7 +47,6 @@ export interface HostResults {
 }
 
 const ROUNDS = 5;
-const RANDOM_READS = "200000";
 const READERS = 64;
 const READS_EACH = 40;
 const READ_BYTES = 4096;
@@ -62,8 +71,10 @@ export async function measureHost(inputs: Inputs, work: string, quiet: QuietOpti
     const plainFaultsUs = await faults(plainPath);
     const warmFaultsUs = await faults(lazyPath);
     const warm: WarmReading[] = [];
-    const seconds = async (read: Read, path: string) =>
-      parseFsload((await run(fsloadPath, [read, path, RANDOM_READS])).stdout).seconds;
+    const seconds = async (read: Read, path: string) => {
+      const [operation, ...rest] = LOADS[read];
+      return parseFsload((await run(fsloadPath, [operation, path, ...rest])).stdout).seconds;
+    };
     for (const read of READS)
       for (let round = 0; round < ROUNDS; round++) {
         const reading = await whenQuiet(quiet, async () => ({

@@ -109,7 +109,7 @@ function hostRows({ coldFaultsUs, warmFaultsUs, plainFaultsUs, warm, readers, bl
     ...READS.flatMap((read) =>
       WARM_FILES.map(([which, name]) => {
         const { median, max } = spread(warm.filter((one) => one.read === read).map((one) => one[which]));
-        const size = read === "maprand" ? "200,000 times" : `${(blobBytes / MB).toFixed(0)} MB`;
+        const size = read === "maprand" || read === "randread" ? "200,000 times" : `${(blobBytes / MB).toFixed(0)} MB`;
         return [`${READ_NAMES[read]}, ${size}, ${name}, ms`, (median * 1000).toFixed(0), "", (max * 1000).toFixed(0)];
       }),
     ),

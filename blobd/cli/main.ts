@@ -268,14 +268,15 @@ program
   .option("--bandwidth <size>", "most bytes per second from one registry (default: no limit)")
   .option("--connections <n>", "transfers from one registry at a time (default: 6)")
   .option("--read-ahead <size>", "how far ahead of a sequential reader to fetch (default: 8M)")
-  .option("--supervised", "the work is done by a second process; when that dies, another one takes over")
+  .option("--no-supervised", "in one process: when it dies, who uses its files gets errors, and loses them")
   .addOption(new Option("--held").hideHelp())
   .addOption(logOption())
   .addHelpText(
     "after",
     `
 It says in a line of JSON on stdout when it serves. \`erofsify run --lazy\` starts one by itself when none runs for its store.
-SIGINT and SIGTERM end it; guests that use its files then lose them.`,
+A small process holds the mount, a second one does the work: when that dies, another one takes over, and who uses the files waits
+meanwhile (Linux 6.9). SIGINT and SIGTERM to the first end both; guests that use the files then lose them.`,
   )
   .action(async (options) => (await import("./commands/serve.ts")).run(options));
 

@@ -24,10 +24,16 @@ export class LineSocket {
 
   /**
    * @param path a socket that is there, and that nobody answers at, is replaced
+   * @param isOurs so is one that somebody seems to answer at
    * @throws Error when another server answers there
    */
-  static async listen(path: string, attend: () => Attendant, log: (line: string) => void): Promise<LineSocket> {
-    const other = await tryConnect(path);
+  static async listen(
+    path: string,
+    attend: () => Attendant,
+    log: (line: string) => void,
+    isOurs = false,
+  ): Promise<LineSocket> {
+    const other = isOurs ? undefined : await tryConnect(path);
     other?.destroy();
     if (other !== undefined) throw new Error(`${path}: another blobd serves there`);
     rmSync(path, { force: true });

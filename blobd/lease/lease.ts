@@ -1,11 +1,9 @@
-import { spawn } from "node:child_process";
 import type { Socket } from "node:net";
-import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   type FetchedCounts,
   formatServeRequest,
   formatShortRequest,
-  MAX_CONTROL_BYTES,
   parseCounts,
   parseServed,
   parseTrace,
@@ -14,29 +12,33 @@ import {
 } from "../../formats/control/index.ts";
 import { type PrefetchList, SourceError } from "../../formats/oci/index.ts";
 import { controlSocketPath, tryConnect } from "../control/index.ts";
+import { startAndConnect } from "./daemon.ts";
+import { readLine } from "./read-line.ts";
 
-/** This file is dist/blobd/lease/lease.js when it runs. */
-const BLOBD = fileURLToPath(new URL("../cli/main.js", import.meta.url));
-/** How long a daemon that we start may take to be there, in ms. */
-const START_MS = 20_000;
-/** A daemon that we start ends when nobody has used it for so long, in seconds: `$EROFSIFY_SERVE_IDLE`, or a minute. */
-const IDLE_SECONDS = process.env.EROFSIFY_SERVE_IDLE ?? "60";
+/** How long a daemon that has died may take until its successor is there, in ms. */
+const RENEW_MS = 15_000;
+const RENEW_PAUSE_MS = 50;
 
 export interface LeaseOptions {
   readonly signal: AbortSignal;
-  /** Told when the daemon has ended, or has let go of us, before `end`. */
+  /** Told when the daemon has ended and nobody has taken over, or has let go of us, before `end`. */
   readonly onLost?: () => void;
 }
 
 /** Blobs as files, for as long as the lease is held: until `end`, or the end of this process. */
 export interface Lease {
+  /** A file that has become complete is another one after the daemon's process has died and been followed by another. */
   readonly blobs: readonly ServedBlob[];
   /** What has been fetched of them so far; undefined when the daemon does not answer. */
   fetched(): Promise<FetchedCounts | undefined>;
   /** What has been read of them first, when the request had it recorded. @throws SourceError when the daemon has ended */
   trace(): Promise<PrefetchList>;
-  /** Resolves at the signal. @throws SourceError when the daemon ends before */
-  held(signal: AbortSignal): Promise<void>;
+  /**
+   * Resolves at the signal.
+   * @param onRenewed told when `blobs` may have changed
+   * @throws SourceError when the daemon ends before, and nobody takes over
+   */
+  held(signal: AbortSignal, onRenewed?: () => void): Promise<void>;
   end(): void;
 }
 
@@ -56,26 +58,7 @@ export async function leaseBlobs(
   try {
     // It may have been given while we connected.
     signal.throwIfAborted();
-    socket.write(formatServeRequest(request));
-    const answer = parseServed(await readLine(socket));
-    if ("error" in answer) throw new SourceError(codeOf(answer.code), answer.error);
-    // The lease must not keep a process that is done.
-    socket.unref();
-    let isHeld = true;
-    socket.on("error", () => {}); // Its end is told by the close.
-    socket.once("close", () => {
-      if (isHeld) onLost?.();
-    });
-    return {
-      blobs: answer,
-      fetched: () => ask(socket, formatShortRequest("counts"), parseCounts).catch(() => undefined),
-      trace: () => ask(socket, formatShortRequest("trace"), parseTrace),
-      held: (until) => hold(socket, until),
-      end: () => {
-        isHeld = false;
-        socket.destroy();
-      },
-    };
+    return new HeldLease(socketPath, request, socket, await askForBlobs(socket, request), onLost);
   } catch (error) {
     socket.destroy();
     signal.throwIfAborted();
@@ -85,22 +68,114 @@ export async function leaseBlobs(
   }
 }
 
-function hold(socket: Socket, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.once("close", () => reject(new SourceError("ERR_IO", "blobd serve has ended")));
-    signal.addEventListener("abort", () => resolve(), { once: true });
-    if (signal.aborted) resolve();
-    socket.ref().resume();
-  });
+async function askForBlobs(socket: Socket, request: ServeRequest): Promise<readonly ServedBlob[]> {
+  socket.write(formatServeRequest(request));
+  const answer = parseServed(await readLine(socket));
+  if ("error" in answer) throw new SourceError(codeOf(answer.code), answer.error);
+  return answer;
 }
 
-async function ask<T>(socket: Socket, request: string, parse: (answer: Buffer) => T): Promise<T> {
-  socket.ref();
-  try {
-    socket.write(request);
-    return parse(await readLine(socket));
-  } finally {
-    socket.unref();
+/** A lease is a connection. When the process behind it has died, and another one goes on with its files, that one is asked again. */
+class HeldLease implements Lease {
+  blobs: readonly ServedBlob[];
+  readonly #socketPath: string;
+  readonly #request: ServeRequest;
+  readonly #onLost: (() => void) | undefined;
+  #socket: Socket;
+  #isEnded = false;
+  /** This process lives for the lease. */
+  #isWaitedFor = false;
+  #onRenewed: (() => void) | undefined;
+  #onEnd: (() => void) | undefined;
+
+  constructor(
+    socketPath: string,
+    request: ServeRequest,
+    socket: Socket,
+    blobs: readonly ServedBlob[],
+    onLost: (() => void) | undefined,
+  ) {
+    this.blobs = blobs;
+    this.#socketPath = socketPath;
+    this.#request = request;
+    this.#onLost = onLost;
+    this.#socket = socket;
+    this.#watch();
+  }
+
+  fetched(): Promise<FetchedCounts | undefined> {
+    return this.#ask(formatShortRequest("counts"), parseCounts).catch(() => undefined);
+  }
+
+  trace(): Promise<PrefetchList> {
+    return this.#ask(formatShortRequest("trace"), parseTrace);
+  }
+
+  held(signal: AbortSignal, onRenewed?: () => void): Promise<void> {
+    this.#onRenewed = onRenewed;
+    return new Promise((resolve, reject) => {
+      this.#onEnd = () => reject(new SourceError("ERR_IO", "blobd serve has ended"));
+      if (this.#isEnded) this.#onEnd();
+      signal.addEventListener("abort", () => resolve(), { once: true });
+      if (signal.aborted) resolve();
+      this.#isWaitedFor = true;
+      this.#socket.ref().resume();
+    });
+  }
+
+  end(): void {
+    this.#isEnded = true;
+    this.#socket.destroy();
+  }
+
+  #watch(): void {
+    const socket = this.#socket;
+    // The lease must not keep a process that is done.
+    if (!this.#isWaitedFor) socket.unref();
+    socket.on("error", () => {}); // Its end is told by the close.
+    const onClose = () => {
+      if (!this.#isEnded) void this.#renew();
+    };
+    if (socket.destroyed) onClose();
+    else socket.once("close", onClose);
+  }
+
+  async #renew(): Promise<void> {
+    // What is fetched ahead was begun. Recorded files end with the process that recorded.
+    const { prefetch: _, ...request } = this.#request;
+    const deadline = request.isRecorded ? 0 : performance.now() + RENEW_MS;
+    while (!this.#isEnded && performance.now() < deadline) {
+      const socket = await tryConnect(this.#socketPath);
+      try {
+        if (socket !== undefined) return this.#take(socket, await askForBlobs(socket, request));
+      } catch {
+        socket?.destroy(); // It may be the socket of the process that is ending.
+      }
+      await sleep(RENEW_PAUSE_MS, undefined, { ref: this.#isWaitedFor });
+    }
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#onLost?.();
+    this.#onEnd?.();
+  }
+
+  #take(socket: Socket, blobs: readonly ServedBlob[]): void {
+    if (this.#isEnded) return void socket.destroy();
+    this.#socket = socket;
+    this.blobs = blobs;
+    this.#watch();
+    this.#onRenewed?.();
+  }
+
+  async #ask<T>(request: string, parse: (answer: Buffer) => T): Promise<T> {
+    const socket = this.#socket;
+    socket.ref();
+    try {
+      socket.write(request);
+      return parse(await readLine(socket));
+    } finally {
+      if (!this.#isWaitedFor) socket.unref();
+    }
   }
 }
 
@@ -115,66 +190,4 @@ function codeOf(code: string): SourceError["code"] {
     "ERR_UNSUPPORTED",
   ];
   return known.find((one) => one === code) ?? "ERR_IO";
-}
-
-/** It lives on without us: other guests use it. */
-async function startAndConnect(storeRoot: string, socketPath: string): Promise<Socket> {
-  const child = spawn(
-    process.execPath,
-    [BLOBD, "serve", "--store", storeRoot, "--idle", IDLE_SECONDS, "--log-level", "error"],
-    {
-      detached: true,
-      stdio: ["ignore", "ignore", "pipe"],
-      // Each chunk in hand takes up to three threads of libuv's pool.
-      env: { ...process.env, UV_THREADPOOL_SIZE: "16" },
-    },
-  );
-  let said = "";
-  let hasEnded = false;
-  child.once("error", ({ message }) => {
-    said = message;
-    hasEnded = true;
-  });
-  // There is none when the process has no descriptors left for it.
-  child.stderr?.on("data", (piece: Buffer) => {
-    said = (said + piece.toString()).slice(-2000);
-  });
-  child.once("close", () => {
-    hasEnded = true;
-  });
-  for (const deadline = performance.now() + START_MS; performance.now() < deadline; ) {
-    const socket = await tryConnect(socketPath);
-    if (socket !== undefined) {
-      child.unref();
-      child.stderr?.destroy();
-      return socket;
-    }
-    // Another one may have been faster: then that one answers.
-    if (hasEnded && !said.includes("another blobd serves")) break;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  const silent = hasEnded ? "it has ended without a word" : "it was not there in time";
-  throw new SourceError("ERR_IO", `blobd serve could not be started for ${storeRoot}: ${said.trim() || silent}`);
-}
-
-function readLine(socket: Socket): Promise<Buffer> {
-  const pieces: Buffer[] = [];
-  let bytes = 0;
-  return new Promise((resolve, reject) => {
-    const end = (settle: () => void) => {
-      // Read on: only who reads is told of the end.
-      socket.off("data", onData).off("error", onError).off("close", onClose).resume();
-      settle();
-    };
-    const onError = (error: Error) => end(() => reject(error));
-    const onClose = () => end(() => reject(new SourceError("ERR_IO", "blobd serve has ended in the middle")));
-    const onData = (piece: Buffer) => {
-      pieces.push(piece);
-      bytes += piece.length;
-      if (bytes > MAX_CONTROL_BYTES)
-        end(() => reject(new SourceError("ERR_LIMIT", "blobd serve answers without an end")));
-      else if (piece.includes(10)) end(() => resolve(Buffer.concat(pieces)));
-    };
-    socket.on("data", onData).on("error", onError).on("close", onClose).resume();
-  });
 }

@@ -1,11 +1,11 @@
-import { join } from "node:path";
+import { closeSync } from "node:fs";
 import { controlSocketPath, LineSocket } from "../control/index.ts";
 import { DEFAULT_FETCH, type FetchOptions } from "../fetch/index.ts";
 import { DEFAULT_RETRY, type Environment, pullCredentials } from "../registry/index.ts";
 import { Store } from "../store/index.ts";
 import { BlobService } from "./blob-service.ts";
 import { Client } from "./client.ts";
-import { makeMountPoint } from "./mount-point.ts";
+import { defaultMountPoint, holdAlone, makeMountPoint } from "./keep/index.ts";
 import type { Keeping } from "./take-over.ts";
 
 export interface ServeOptions {
@@ -39,11 +39,6 @@ export interface Serving {
   stop(): Promise<void>;
 }
 
-/** Where a store's blobs are shown. */
-export function defaultMountPoint(storeRoot: string): string {
-  return join(storeRoot, "serve");
-}
-
 /** Threads that serve the mount: a read that has to wait holds none up. */
 const THREADS = 2;
 
@@ -57,33 +52,18 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   (await Store.open(storeRoot)).close();
   const mountPoint = options.mountPoint ?? defaultMountPoint(storeRoot);
   const socketPath = options.socketPath ?? controlSocketPath(storeRoot);
-  if (options.mountPoint === undefined && options.keeping === undefined) makeMountPoint(mountPoint);
-  // Its library is loaded only when it is wanted: a service is started with each first guest.
-  const metrics =
-    options.metrics === undefined ? undefined : new (await import("./metrics.ts")).ServeMetrics(storeRoot);
-  const service = await BlobService.start({
-    storeRoot,
-    mountPoint,
-    threads: THREADS,
-    fetch: { ...DEFAULT_FETCH, ...options.fetch },
-    retry: DEFAULT_RETRY,
-    env: pullCredentials(options.env ?? process.env, storeRoot),
-    log,
-    ...(metrics && { onFault: (seconds, isAnswered) => metrics.fault(seconds, isAnswered) }),
-    ...(options.keeping && { keeping: options.keeping }),
-  });
+  // A keeper holds it for us.
+  const lockFd = options.keeping === undefined ? await holdAlone(storeRoot, mountPoint) : -1;
+  const letGo = () => {
+    if (lockFd >= 0) closeSync(lockFd);
+  };
   const closing = new AbortController();
-  let control: LineSocket | undefined;
-  try {
-    control = await listen(socketPath, service, log);
-    metrics?.watch(() => service.totals);
-    // Behind the service's start: its thread that may outlive the process for a while must not have this socket.
-    await metrics?.serve(options.metrics!, (options.keeping?.mount.terms ?? null) !== null, closing.signal);
-  } catch (error) {
-    control?.close();
-    await service.close();
-    throw error;
-  }
+  const { service, control } = await mountAndListen(options, mountPoint, socketPath, closing.signal).catch(
+    (error: unknown) => {
+      letGo();
+      throw error;
+    },
+  );
   let idle: NodeJS.Timeout | undefined;
   let isEvicting = false;
   const evict = async (maxBytes: number) => {
@@ -107,7 +87,9 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     clearInterval(idle);
     clearInterval(quota);
     closing.abort();
-    stopping ??= Promise.resolve(control.close()).then(() => service.close());
+    stopping ??= Promise.resolve(control.close())
+      .then(() => service.close())
+      .finally(letGo);
     return stopping;
   };
   // The mount's threads have left before the mount is taken away: that is the end only when nobody stops it.
@@ -123,16 +105,37 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   return { socketPath, mountPoint, service, done, stop };
 }
 
-/** Only who listens knows that no other service serves the store, whose holds those would be. */
-async function listen(path: string, service: BlobService, log: (line: string) => void): Promise<LineSocket> {
-  const control = await LineSocket.listen(path, () => new Client(service), log);
+async function mountAndListen(options: ServeOptions, mountPoint: string, socketPath: string, closing: AbortSignal) {
+  const { storeRoot, keeping, log } = options;
+  if (options.mountPoint === undefined && keeping === undefined) makeMountPoint(mountPoint);
+  // Its library is loaded only when it is wanted: a service is started with each first guest.
+  const metrics =
+    options.metrics === undefined ? undefined : new (await import("./metrics.ts")).ServeMetrics(storeRoot);
+  const service = await BlobService.start({
+    storeRoot,
+    mountPoint,
+    threads: THREADS,
+    fetch: { ...DEFAULT_FETCH, ...options.fetch },
+    retry: DEFAULT_RETRY,
+    env: pullCredentials(options.env ?? process.env, storeRoot),
+    log,
+    ...(metrics && { onFault: (seconds, isAnswered) => metrics.fault(seconds, isAnswered) }),
+    ...(keeping && { keeping }),
+  });
+  let control: LineSocket | undefined;
   try {
+    // With a keeper a socket that is there is the one of the process before, which may still be ending.
+    control = await LineSocket.listen(socketPath, () => new Client(service), log, keeping !== undefined);
     await service.removeStaleHolds();
+    metrics?.watch(() => service.totals);
+    // Behind the service's start: its thread that may outlive the process for a while must not have this socket.
+    await metrics?.serve(options.metrics!, (keeping?.mount.terms ?? null) !== null, closing);
+    return { service, control };
   } catch (error) {
-    control.close();
+    control?.close();
+    await service.close();
     throw error;
   }
-  return control;
 }
 
 const IDLE_LOOK_MS = 1000;

@@ -160,3 +160,20 @@ test("a root with an image, its files and a directory: mapped side by side", asy
   assert.equal(await map(await walk("image/row"), 0, 6 * RANGE_BYTES), 0);
   assert.equal(window.read(6 * RANGE_BYTES, 4).readUInt32LE(), 20 * BLOCK);
 });
+
+test("a root with images alone, supervised: when the working process is killed the next one has the same mounts", async (t) => {
+  const setting = await setup(t, (image) => {
+    const mounts = [`/image=image:${image}`, `/a/files=blobs:${image}`];
+    return [...mounts.flatMap((mount) => ["--mount", mount]), ...TRUSTED, "--supervised", "--no-standby"];
+  });
+  const { blobd, walk, map, guest, readAll } = setting;
+  const [row, blob] = [await walk("image/row"), await walk(`a/files/${"0a".repeat(32)}`)];
+  const [rowBytes, blobBytes] = [await readAll(row, 100_000), await readAll(blob, 100_000)];
+  assert.equal(await map(row, 0, 0), 0);
+  process.kill(blobd.children()[0]!, "SIGKILL");
+  assert.ok((await readAll(row, 100_000)).equals(rowBytes));
+  assert.ok((await readAll(blob, 100_000)).equals(blobBytes));
+  assert.equal(guest.frontEnd.channel!.read(0, 4).readUInt32LE(), 20 * BLOCK, "what was mapped stays");
+  assert.equal(await walk("image/row"), row);
+  await compareMapped(setting, "image/");
+});

@@ -76,7 +76,8 @@ export async function openLazy(spec: SourceSpec, options: LazyOptions): Promise<
       image.close();
       throw error;
     }
-    const { fetched, trace } = lease;
+    const fetched = () => lease.fetched();
+    const trace = () => lease.trace();
     return { image: { ...image, fetched, ...(options.isRecorded && { trace }) }, lease };
   } catch (error) {
     lease.end();

@@ -165,7 +165,7 @@ test("it is seen as overlayfs unpacks it; another snapshotter fetches what it ne
   );
 });
 
-test("a container that is served lives on without the snapshotter, and reads what it had not read", async () => {
+test("a container that is served lives on without the snapshotter, and when what serves dies, and reads what it had not read", async () => {
   const image = await publish("fresh", imageLayers(3, 8 << 20));
   await addConverted(image, join(work, "store"), "index");
   await lab.pull(image);
@@ -177,6 +177,8 @@ test("a container that is served lives on without the snapshotter, and reads wha
   assert.equal((await inside("/bin/sh", "-c", "cat /large-0 | wc -c")).stdout.trim(), `${8 << 20}`);
   await lab.startSnapshotter();
   assert.equal(await soon(() => runContainer(lab, image, "beside", "/bin/cat", "/data/keep")), "kept");
+  // Its keeper lives, and starts another one: the container waits for it.
+  for (const pid of lab.serveWorkers()) process.kill(pid, "SIGKILL");
   assert.equal((await inside("/bin/sh", "-c", "cat /large-1 | wc -c")).stdout.trim(), `${8 << 20}`);
 });
 

@@ -1,5 +1,4 @@
-import { DEFAULT_FETCH } from "../../fetch/index.ts";
-import { defaultMountPoint, heldForUs, keepServing, startServing } from "../../serve/index.ts";
+import { defaultMountPoint, keepServing } from "../../serve/keep/index.ts";
 import { defaultStoreRoot } from "../../store/index.ts";
 import { createLogger } from "../logger.ts";
 import { checkHostPort, parseBytes, parseCount, parseSeconds } from "../numbers.ts";
@@ -15,7 +14,7 @@ export interface ServeCommandOptions {
   readonly bandwidth?: string;
   readonly connections?: string;
   readonly readAhead?: string;
-  readonly supervised?: boolean;
+  readonly supervised: boolean;
   /** Started by a keeper. */
   readonly held?: boolean;
   readonly logLevel: string;
@@ -26,16 +25,20 @@ export async function run(options: ServeCommandOptions): Promise<void> {
   const logger = createLogger(options.logLevel);
   const storeRoot = options.store ?? defaultStoreRoot();
   if (options.metrics !== undefined) checkHostPort("--metrics", options.metrics);
-  if (options.supervised) {
-    const args = process.argv.slice(1).map((arg) => (arg === "--supervised" ? "--held" : arg));
+  if (options.supervised && !options.held) {
     process.exitCode = await keepServing({
       storeRoot,
       mountPoint: options.mount ?? defaultMountPoint(storeRoot),
-      command: [process.execPath, ...process.execArgv, ...args],
+      command: [process.execPath, ...process.execArgv, ...process.argv.slice(1), "--held"],
       log: (line) => logger.warn(line),
     });
     return;
   }
+  // Not loaded in a keeper, which has no use for it.
+  const [{ DEFAULT_FETCH }, { heldForUs, startServing }] = await Promise.all([
+    import("../../fetch/index.ts"),
+    import("../../serve/index.ts"),
+  ]);
   const keeping = options.held ? await heldForUs() : undefined;
   const serving = await startServing({
     storeRoot,

@@ -89,13 +89,16 @@ async function servedBy(options: VirtiofsCommandOptions): Promise<Served> {
     const { config, close } = await exportBy(...single, options);
     return { volume: config, source: single[1], close };
   }
-  if (options.supervised)
-    throw new UsageError("--mount: several mounts cannot be taken over yet; leave out --supervised");
   const mounts: RootMount[] = [];
   const closes: (() => void)[] = [];
   for (const text of mount) {
     const [, path, kind, source] = /^(\/[^=]*)=(dir|image|blobs):(.+)$/s.exec(text) ?? [];
     if (path === undefined) throw new UsageError(`--mount ${text}: expected /path=dir:…, =image:… or =blobs:…`);
+    // Images need nothing of the process before; what a guest knows of a directory has to be handed over.
+    if (options.supervised && kind === "dir")
+      throw new UsageError(
+        `--mount ${text}: a directory among several mounts cannot be taken over; leave out --supervised`,
+      );
     const { config, close } = await exportBy(kind as Kind, source!, options);
     mounts.push({ path, config });
     closes.push(close);

@@ -1,6 +1,6 @@
 import { constants } from "node:os";
 import { getU53, setU53 } from "../../../formats/bytes/index.ts";
-import { Attr, InitFlag, Kstatfs, OpenIn, OpenReplyFlag, ReadIn } from "../../../formats/fuse/index.ts";
+import { Attr, InitFlag, InitFlag2, Kstatfs, OpenIn, OpenReplyFlag, ReadIn } from "../../../formats/fuse/index.ts";
 import { SharedBlobReader } from "../../store/index.ts";
 import { viewMemory } from "../../sys/index.ts";
 import {
@@ -86,8 +86,8 @@ export class BlobFileSystem implements FileSystem {
   }
 
   init(): WantedInit {
-    // Who reads past the page cache need not wait in the call: imagefs.
-    return { flags: InitFlag.ASYNC_DIO, flags2: 0, maxReadahead: READAHEAD_BYTES };
+    // Who reads past the page cache need not wait in the call: imagefs. A keeper wants to know whether the kernel can send again.
+    return { flags: InitFlag.ASYNC_DIO, flags2: InitFlag2.HAS_RESEND, maxReadahead: READAHEAD_BYTES };
   }
   destroy(): void {
     this.#blobs.clear();

@@ -32,10 +32,14 @@ export async function run(ref: string, folder: string, options: LeaseCommandOpti
       symlinkSync(target, path);
       links.push(path);
     };
-    for (const [at, { digestHex }] of blobs.entries()) link(image.devicePaths[at]!, join(blobFolder, digestHex));
+    const linkBlobs = (paths: readonly string[]) => {
+      for (const [at, { digestHex }] of blobs.entries()) link(paths[at]!, join(blobFolder, digestHex));
+    };
+    linkBlobs(image.devicePaths);
     link(image.metaPath, join(folder, EXPORT_META));
     process.stdout.write(`${folder}: ${ref}, until this command is interrupted\n`);
-    await lease.held(interrupt.signal);
+    // The first blob of a lease is the metadata, which is complete and stays.
+    await lease.held(interrupt.signal, () => linkBlobs(lease.blobs.slice(1).map(({ path }) => path)));
   } finally {
     for (const path of links) rmSync(path, { force: true });
     interrupt.dispose();

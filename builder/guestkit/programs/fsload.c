@@ -4,7 +4,7 @@
  *
  *   make DIR COUNT BYTES       creates files            stat DIR COUNT        asks for each file's status
  *   open DIR COUNT             opens, reads and closes  list DIR TIMES        reads a folder
- *   fill FILE BYTES            writes by 1 MiB, fsync   read FILE             reads by 1 MiB
+ *   fill FILE BYTES            writes by 1 MiB, fsync   read FILE [BYTES]     reads by 1 MiB, or by so much
  *   mapread FILE               reads through a mapping  mapwrite FILE BYTES   writes through a mapping, msync by fsync
  *   randread FILE OPS          reads 4 KiB anywhere     randwrite FILE OPS    writes 4 KiB anywhere
  *   maprand FILE OPS           reads 8 bytes anywhere, through a mapping
@@ -102,9 +102,10 @@ static void fill(const char *name, u64 size) {
   must(call(SYS_fsync, fd, 0, 0, 0), "fsync", name);
 }
 
-static void read_all(const char *name) {
+static void read_all(const char *name, u64 unit) {
   long got, fd = open_at(AT_FDCWD, name, O_RDONLY);
-  while ((got = must(call(SYS_read, fd, (long)buffer, UNIT, 0), "read", name)) > 0) bytes += got, operations++;
+  if (!unit || unit > UNIT) unit = UNIT;
+  while ((got = must(call(SYS_read, fd, (long)buffer, unit, 0), "read", name)) > 0) bytes += got, operations++;
 }
 
 static volatile u64 sink;
@@ -251,7 +252,7 @@ static int run(int argc, char **argv) {
   else if (same(what, "open")) open_all(name, first);
   else if (same(what, "list")) list(name, first ? first : 1);
   else if (same(what, "fill")) fill(name, first);
-  else if (same(what, "read")) read_all(name);
+  else if (same(what, "read")) read_all(name, first);
   else if (same(what, "mapread")) map_read(name);
   else if (same(what, "mapwrite")) map_write(name, first);
   else if (same(what, "randread")) anywhere(name, first, 0);

@@ -1,27 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, readFileSync } from "node:fs";
-import { tableFd } from "../fuse/blobs/index.ts";
-import { type Attached, attach, removeMount, type SessionTerms } from "../fuse/device/index.ts";
-import { Store } from "../store/index.ts";
+import { closeSync } from "node:fs";
+import { InitFlag2 } from "../../../formats/fuse/index.ts";
+import { tableFd } from "../../fuse/blobs/index.ts";
+import { type Attached, attach, removeMount, type SessionTerms } from "../../fuse/device/index.ts";
+import { Store } from "../../store/index.ts";
+import { holdAlone, isDead, noteProcesses } from "./alone.ts";
+import { type Held, MOUNT_FD, type Noted } from "./messages.ts";
 import { makeMountPoint } from "./mount-point.ts";
-import type { Keeping } from "./take-over.ts";
-
-/** Where a serving process finds the descriptors that are held for it. */
-const MOUNT_FD = 3;
-const TABLE_FD = 4;
-
-/** To a serving process, at its start. */
-interface Held {
-  readonly attached: Attached;
-  readonly terms: SessionTerms | null;
-  readonly origins: readonly (readonly [key: string, origin: string])[];
-}
-
-/** From a serving process: what its successor has to know. */
-type Noted =
-  | { readonly terms: SessionTerms }
-  | { readonly shown: readonly [key: string, origin: string] }
-  | { readonly gone: string };
 
 /** So many processes in a row that die before they have served for MIN_LIFE_MS, and it is given up. */
 const MAX_SHORT_LIVES = 5;
@@ -42,28 +27,35 @@ export interface KeeperOptions {
  * is sent what was asked of the other. Whoever has mapped them waits meanwhile.
  *
  * ```
- *  keeper   /dev/fuse, table of blobs (memfd), origins ──────────────┐ descriptors 3 and 4, and by messages
+ *  keeper   /dev/fuse, table of blobs (memfd), lock, origins ────────┐ descriptors from 3 on, and by messages
  *  process  serves: blobd serve --held      ✝ ──► its successor ◄────┘
  * ```
  * @returns its exit status, when the service has ended
- * @throws SysError when it cannot be mounted; Error when no process can serve it
+ * @throws SysError when it cannot be mounted; Error when another one serves the store, or no process can serve it
  */
 export async function keepServing(options: KeeperOptions): Promise<number> {
   const { storeRoot, mountPoint, log } = options;
+  // Makes the store when there is none.
   (await Store.open(storeRoot)).close();
-  makeMountPoint(mountPoint);
-  const attached = attach({ target: mountPoint, source: storeRoot, subtype: "blobd", readOnly: true });
-  const keeper = new Keeper(attached, options.command, log);
+  const lockFd = await holdAlone(storeRoot, mountPoint);
   try {
-    return await keeper.run();
+    makeMountPoint(mountPoint);
+    const attached = attach({ target: mountPoint, source: storeRoot, subtype: "blobd", readOnly: true });
+    try {
+      return await new Keeper(attached, lockFd, options.command, log).run();
+    } finally {
+      removeMount(attached);
+      closeSync(attached.fd);
+    }
   } finally {
-    removeMount(attached);
-    closeSync(attached.fd);
+    closeSync(lockFd);
   }
 }
 
 class Keeper {
   readonly #attached: Attached;
+  /** The processes have it too: one that has lost its keeper still serves the store alone. */
+  readonly #lockFd: number;
   readonly #command: readonly string[];
   readonly #log: (line: string) => void;
   readonly #tableFd = tableFd();
@@ -72,8 +64,9 @@ class Keeper {
   #child: ChildProcess | undefined;
   #isStopping = false;
 
-  constructor(attached: Attached, command: readonly string[], log: (line: string) => void) {
+  constructor(attached: Attached, lockFd: number, command: readonly string[], log: (line: string) => void) {
     this.#attached = attached;
+    this.#lockFd = lockFd;
     this.#command = command;
     this.#log = log;
   }
@@ -89,6 +82,12 @@ class Keeper {
       const ended = await this.#serve();
       if (ended === 0 || this.#isStopping) return ended;
       if (this.#terms === null) return ended; // It has never served, and has said why.
+      if ((this.#terms.flags2 & InitFlag2.HAS_RESEND) === 0) {
+        this.#log(
+          "the process that served has died; Linux before 6.9 does not send again what was asked of it: the mount ends",
+        );
+        return ended;
+      }
       shortLives = performance.now() - startMs < MIN_LIFE_MS ? shortLives + 1 : 0;
       if (shortLives === MAX_SHORT_LIVES) throw new Error(`blobd serve has ended ${shortLives} times in a row`);
       this.#log("the process that served has died, another one takes over");
@@ -99,9 +98,10 @@ class Keeper {
   #serve(): Promise<number> {
     const [program, ...args] = this.#command;
     const child = spawn(program!, args, {
-      stdio: ["ignore", "inherit", "inherit", this.#attached.fd, this.#tableFd, "ipc"],
+      stdio: ["ignore", "inherit", "inherit", this.#attached.fd, this.#tableFd, this.#lockFd, "ipc"],
     });
     this.#child = child;
+    if (child.pid !== undefined) noteProcesses(this.#lockFd, this.#attached.target, process.pid, child.pid);
     child.on("message", (noted) => this.#note(noted as Noted));
     const held: Held = {
       attached: { ...this.#attached, fd: MOUNT_FD },
@@ -135,36 +135,4 @@ class Keeper {
     else if ("shown" in noted) this.#origins.set(...noted.shown);
     else this.#origins.delete(noted.gone);
   }
-}
-
-/**
- * Whether a process has been killed. A thread of it may still be in the kernel, storing a page that somebody's READ has locked
- * who waits for the successor: until then nobody is told of its end.
- */
-function isDead(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3) === "Z";
-  } catch {
-    return false; // Its end is told.
-  }
-}
-
-/** In a process that was started by a keeper: what is held for it. */
-export async function heldForUs(): Promise<Keeping> {
-  const { attached, terms, origins } = await new Promise<Held>((resolve) => {
-    process.once("message", (message) => resolve(message as Held));
-  });
-  // The channel must not keep a process that is done.
-  process.channel?.unref();
-  // Without its keeper the mount is held by this process alone.
-  const note = (noted: Noted) => void (process.connected && process.send!(noted, () => {}));
-  return {
-    mount: { attached, terms },
-    tableFd: TABLE_FD,
-    origins: new Map(origins),
-    started: (agreed) => note({ terms: agreed }),
-    shown: (key, origin) => note({ shown: [key, origin] }),
-    gone: (key) => note({ gone: key }),
-  };
 }

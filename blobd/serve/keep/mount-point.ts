@@ -1,4 +1,10 @@
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+
+/** Where a store's blobs are shown. */
+export function defaultMountPoint(storeRoot: string): string {
+  return join(storeRoot, "serve");
+}
 
 /** Makes the folder of a mount, unless it is there. @throws Error of the file system */
 export function makeMountPoint(path: string): void {
