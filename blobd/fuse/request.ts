@@ -63,7 +63,8 @@ export class FuseRequest {
 
   // Of the header, decoded by the server before a handler sees the request.
   opcode = 0;
-  nodeId = 0;
+  /** Not a small integer at first: V8 would take it for one, and compile anew what has to do with it at the first large one. */
+  nodeId = 2 ** 53;
   uid = 0;
   gid = 0;
   pid = 0;

@@ -52,6 +52,13 @@ export function* startSession(asker: Asker): Generator<void> {
   yield;
 }
 
+/** DESTROY and INIT: a guest's INIT comes to code that is compiled, and must not be the first in it. */
+export function* restartSession(asker: Asker): Generator<void> {
+  asker.ask(0, { opcode: Opcode.DESTROY });
+  yield;
+  yield* startSession(asker);
+}
+
 /** What programs do to files: a request of each kind, one at a time or a few at once. */
 export function* playRound(asker: Asker, round: number): Generator<void> {
   const { ask } = asker;

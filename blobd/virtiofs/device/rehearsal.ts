@@ -14,7 +14,16 @@ import { type QueueWorker, type RehearsalDriver, rehearseQueue } from "../../vho
 import { FsQueue, NotingMapper, ReadOnlyMemory } from "../queue/index.ts";
 import { DaxWindowTable, WindowTable } from "../window/index.ts";
 import { makeAsker } from "./rehearsal-asker.ts";
-import { FILE_BYTES, FILES, MAPPED, playForgets, playMapping, playRound, startSession } from "./rehearsal-script.ts";
+import {
+  FILE_BYTES,
+  FILES,
+  MAPPED,
+  playForgets,
+  playMapping,
+  playRound,
+  restartSession,
+  startSession,
+} from "./rehearsal-script.ts";
 
 /**
  * V8 compiles a function after it has run through so many bytes of code, some times over. Its own value is for programs in
@@ -23,6 +32,8 @@ import { FILE_BYTES, FILES, MAPPED, playForgets, playMapping, playRound, startSe
 const INTERRUPT_BUDGET = "--interrupt-budget=4000";
 /** Rounds of requests of all kinds, after which all is compiled. */
 const ROUNDS = 80;
+/** Rounds after which the session begins anew. */
+const RESTART_EVERY = 8;
 /** The queue of high priority gets FORGETs and INTERRUPTs only. */
 const HIPRIO = 0;
 const WINDOW_BYTES = 2 * RANGE_BYTES;
@@ -102,6 +113,7 @@ function serve(
     const asker = makeAsker(driver);
     yield* startSession(asker);
     for (; left > 0 && !isAsked(); left--) {
+      if (!isHiprio && left % RESTART_EVERY === 0) yield* restartSession(asker);
       yield* isHiprio ? playForgets(asker) : playRound(asker, left);
       if (makeWindow !== null && !isHiprio) yield* playMapping(asker, (isMap) => driver.answer(isMap));
     }
