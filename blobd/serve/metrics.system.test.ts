@@ -58,7 +58,7 @@ test("fault latency, hits, fetches and the store's size", async (t) => {
   const seconds = told('blobd_serve_fault_seconds_sum{result="ok"}');
   assert.ok(seconds >= (faults * DELAY_MS) / 1000 && seconds < faults, `${seconds} s`);
   assert.equal(told('blobd_serve_fault_seconds_bucket{le="0.02",result="ok"}'), 0);
-  assert.equal(told('blobd_serve_fault_seconds_bucket{le="1",result="ok"}'), faults);
+  assert.equal(told('blobd_serve_fault_seconds_bucket{le="5",result="ok"}'), faults);
   assert.ok(told('blobd_serve_fault_seconds_count{result="error"}') >= 1);
   const { chunks, storedBytes, hits } = serving.service.totals;
   assert.ok(chunks >= 3 && chunks < CHUNKS && storedBytes > 0, `${chunks} chunks, ${storedBytes} bytes`);
