@@ -182,6 +182,17 @@ test("a container that is served lives on without the snapshotter, and when what
   assert.equal((await inside("/bin/sh", "-c", "cat /large-1 | wc -c")).stdout.trim(), `${8 << 20}`);
 });
 
+test("after what serves has died, its next process serves the next container by the same mount, and is scraped", async () => {
+  const image = `${registry.host}/fresh:1`;
+  const chains = async () => (await lab.mounts()).filter((line) => line.includes("/chains/"));
+  const mounted = await chains();
+  for (const pid of lab.serveWorkers()) process.kill(pid, "SIGKILL");
+  const script = "cat /large-2 | wc -c";
+  assert.equal(Number(await runContainer(lab, image, "next", "/bin/sh", "-c", script)), 8 << 20);
+  assert.deepEqual(await chains(), mounted);
+  await soon(async () => assert.ok((await scrape(serveMetrics))("blobd_serve_fetched_bytes_total") > 0));
+});
+
 test("when all that serves was killed, the next container has a new one", async () => {
   const image = `${registry.host}/fresh:1`;
   await lab.kill("serve");
