@@ -44,7 +44,7 @@ const APPLETS = [
   "timeout",
 ];
 const FOLDERS = ["dev/", "proc/", "sys/", "tmp/", "dax/", "plain/", "files/", "mapped/", "loop/", "direct/"];
-const LARGE_BYTES = 24 << 20;
+const LARGE_BYTES = 8 << 20;
 const MIB = 1 << 20;
 
 function noise(length: number, seed: number): Buffer {
