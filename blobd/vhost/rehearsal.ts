@@ -172,7 +172,9 @@ function makeRing(address: number): Pick<RehearsalDriver, "slots" | "add"> {
         descriptor(table + piece * Desc.size, isTwin ? TWIN_ADDRESS + at : at, bytes, flags, piece + 1);
         at += bytes;
       }
-      descriptor(slot * Desc.size, table, count * Desc.size, DescFlag.INDIRECT, 0);
+      // As a driver does: a single piece needs no table.
+      if (count === 1) descriptor(slot * Desc.size, askedAt(slot), asked[0]!, 0, 0);
+      else descriptor(slot * Desc.size, table, count * Desc.size, DescFlag.INDIRECT, 0);
       avail[RING_ENTRIES / 2 + (index & (SIZE - 1))] = slot;
       index = (index + 1) & 0xffff;
       // Wants to be told of every reply, as a driver does that waits for it: used_event.

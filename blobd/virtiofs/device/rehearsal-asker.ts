@@ -13,7 +13,7 @@ interface Ask {
   readonly name?: string;
   /** Bytes of data behind it, in pages. */
   readonly dataBytes?: number;
-  /** Most bytes behind the reply's header. */
+  /** Most bytes behind the reply's header. Less than 0: there is no reply, and the request comes in one piece. */
   readonly answerBytes?: number;
   /** The reply is taken in pages, as that to a READ is. */
   readonly inPages?: boolean;
@@ -80,7 +80,7 @@ export function makeAsker(driver: RehearsalDriver): Asker {
       const answers: number[] = answerBytes < 0 ? [] : [OUT_ARGS];
       if (inPages) for (let left = answerBytes; left > 0; left -= PAGE_SIZE) answers.push(Math.min(left, PAGE_SIZE));
       else if (answerBytes > 0) answers.push(answerBytes);
-      driver.add(slot, pieces, answers);
+      driver.add(slot, answerBytes < 0 ? [bytes] : pieces, answers);
     },
   };
 }

@@ -7,6 +7,7 @@ import {
   ForgetIn,
   FUSE_MAJOR,
   FUSE_MINOR,
+  GETATTR_FH,
   GetattrIn,
   GetxattrIn,
   InitIn,
@@ -144,7 +145,19 @@ function* playData(asker: Asker, nodeId: number, fhLow: number, high: number, is
   yield;
   ask(0, read(MOST_PAGES * PAGE_SIZE));
   yield;
+  const asked = of(GetattrIn.size, ...fh(GetattrIn.at.fh), [GetattrIn.at.getattrFlags, GETATTR_FH]);
+  ask(0, { opcode: Opcode.GETATTR, nodeId, args: asked, answerBytes: AttrOut.size });
+  yield;
   if (isWriter) {
+    const valid = SetattrFlag.FH | SetattrFlag.SIZE;
+    const cut = of(
+      SetattrIn.size,
+      ...fh(SetattrIn.at.fh),
+      [SetattrIn.at.valid, valid],
+      [SetattrIn.at.size, FILE_BYTES],
+    );
+    ask(0, { opcode: Opcode.SETATTR, nodeId, args: cut, answerBytes: AttrOut.size });
+    yield;
     ask(0, write(PAGE_SIZE));
     ask(1, write(MOST_PAGES * PAGE_SIZE));
     yield;
