@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { rmSync } from "node:fs";
 import { PassThrough } from "node:stream";
-import { openImage } from "../open/index.ts";
+import { type OpenedImage, openImage } from "../open/index.ts";
 import {
   defaultCacheDir,
   findAccelerator,
@@ -17,8 +17,11 @@ import { type GuestMemory, parseMeminfo } from "./memory.ts";
 
 export interface GuestWishes {
   readonly storeRoot: string;
-  /** The image that is the guest's root, read-only. It has `sh` and `cat`, and for put() `base64` and `chmod`. */
-  readonly image: string;
+  /**
+   * The image that is the guest's root, read-only; one that is opened is closed when the guest runs. It has `sh` and `cat`, and for
+   * put() `base64` and `chmod`.
+   */
+  readonly image: string | OpenedImage;
   readonly memoryBytes: number;
   readonly cpus: number;
   /** QEMU's options for devices besides. */
@@ -98,7 +101,8 @@ export class ShellGuest {
     const { memoryBytes, cpus, devices, needs, env } = wishes;
     const cacheDir = defaultCacheDir(env);
     const folder = makeGuestFolder(cacheDir);
-    const image = await openImage(wishes.image, { storeRoot: wishes.storeRoot });
+    const { image: wished, storeRoot } = wishes;
+    const image = typeof wished === "string" ? await openImage(wished, { storeRoot }) : wished;
     try {
       const [endMark, mark] = [randomBytes(16).toString("hex"), randomBytes(16).toString("hex")];
       const plan = await planGuest(
