@@ -5,6 +5,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writ
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { findFuseMount } from "../fuse/device/index.ts";
@@ -36,9 +37,12 @@ function folders(t: TestContext) {
 /** Starts `blobd passthrough` and waits until it serves. */
 async function serve(t: TestContext, ...options: string[]) {
   const { source, target } = folders(t);
-  const child = spawn(process.execPath, [MAIN, "passthrough", ...options, source, target], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  return { source, target, ...(await start(t, "passthrough", ...options, source, target)) };
+}
+
+/** Starts a command that serves, and waits for what it then says. */
+async function start(t: TestContext, ...args: string[]) {
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
   t.after(() => child.kill("SIGKILL"));
   let log = "";
   child.stderr.on("data", (data) => {
@@ -46,7 +50,7 @@ async function serve(t: TestContext, ...options: string[]) {
   });
   const ended = once(child, "close");
   const [line] = (await Promise.race([once(child.stdout, "data"), ended.then(() => assert.fail(log))])) as [Buffer];
-  return { source, target, child, ended, line: line.toString(), log: () => log };
+  return { child, ended, line: line.toString(), log: () => log };
 }
 
 const sh = (script: string, ...args: string[]) =>
@@ -187,4 +191,29 @@ test("a user who is not root serves a directory of their own", async (t) => {
   ]);
   assert.equal(stdout, "hi\n65534 65533 drwx------\n65534 65533 -rw-r--r--\nended 0\n");
   assert.equal(readFileSync(join(source, "d", "f"), "utf8"), "hi\n");
+});
+
+test("a virtio-fs device that nobody connects to says that it begins and that it stops, and nothing else", async (t) => {
+  const { source } = folders(t);
+  const socket = join(source, "..", "socket");
+  const { child, ended, log } = await start(
+    t,
+    "virtiofs",
+    "--socket-path",
+    socket,
+    "--shared-dir",
+    source,
+    "--tag",
+    "t",
+  );
+  // Its thread rehearses meanwhile, on a directory of its own.
+  await sleep(1000);
+  child.kill("SIGTERM");
+  await ended;
+  const told = log()
+    .trim()
+    .split("\n")
+    .map((line) => (JSON.parse(line) as { msg: string }).msg);
+  assert.equal(told.length, 2, log());
+  assert.equal(told[1], "stopping");
 });

@@ -51,7 +51,12 @@ export class WorkerHandle {
       posted: this.#signal.posted,
       interrupts: sharedInterrupts,
     };
-    this.#worker = new Worker(new URL(program.module), { workerData: start, transferList: [port2] });
+    this.#worker = new Worker(new URL(program.module), {
+      workerData: start,
+      transferList: [port2],
+      // Its descriptors are opened by system calls that Node.js does not know of, which would warn of each that is closed.
+      trackUnmanagedFds: false,
+    });
     port1.on("message", (report: WorkerReport) => {
       if ("broken" in report) onBroken(report.broken);
       else this.#settle(report);

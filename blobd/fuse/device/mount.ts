@@ -228,7 +228,8 @@ class Thread {
   readonly #worker: Worker;
 
   constructor(job: ThreadJob, log: (line: string) => void) {
-    const worker = new Worker(new URL("./thread.js", import.meta.url), { workerData: job });
+    // Its descriptors are opened by system calls that Node.js does not know of, which would warn of each that is closed.
+    const worker = new Worker(new URL("./thread.js", import.meta.url), { workerData: job, trackUnmanagedFds: false });
     this.#worker = worker;
     worker.on("message", (message: ThreadMessage) => {
       if (message.kind === "log") log(message.line);
