@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,6 +10,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { formatServeRequest, parseServed, type ServedBlob } from "../../formats/control/index.ts";
 import { layerOf, makeTestBlob, startBlobServer } from "../fetch/testing.ts";
+import { attach } from "../fuse/device/index.ts";
+import { Store } from "../store/index.ts";
 import { unmount } from "../sys/index.ts";
 
 // `blobd serve` as a process that is killed while it fetches, and started again.
@@ -27,7 +29,9 @@ async function startBlobd(t: TestContext, root: string, ...options: string[]): P
     const serving = isRunning(child.pid!) ? childrenOf(child.pid!) : [];
     for (const pid of [child.pid!, ...serving]) if (isRunning(pid)) process.kill(pid, "SIGKILL");
   });
-  await once(child.stdout!, "data");
+  const ended = once(child, "close").then(() => assert.fail("it ended before it served"));
+  await Promise.race([once(child.stdout!, "data"), ended]);
+  ended.catch(() => {});
   return child;
 }
 
@@ -152,6 +156,27 @@ test("when its keeper is killed too early, the process that works goes on alone,
   const next = await startBlobd(t, root);
   next.kill("SIGTERM");
   assert.deepEqual(await once(next, "close"), [0, null]);
+});
+
+test("a mount that a dead one has left, and that nobody answers, is taken away with those who wait for it", async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "killed-"));
+  const root = join(folder, "store");
+  const target = join(root, "serve");
+  (await Store.open(root)).close();
+  mkdirSync(target);
+  // As when a thread of it is still in the kernel: the device is open, and nothing is read from it.
+  const left = attach({ target, source: root, subtype: "blobd", readOnly: true });
+  t.after(() => {
+    closeSync(left.fd);
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const waiting = spawn("stat", [target], { stdio: "ignore" });
+  const answered = once(waiting, "close");
+  const child = await startBlobd(t, root);
+  assert.deepEqual(await answered, [1, null], "who waited is told of an error");
+  assert.deepEqual(readdirSync(target), []);
+  child.kill("SIGTERM");
+  assert.deepEqual(await once(child, "close"), [0, null]);
 });
 
 /** Another one is not started for this store, whose mount stays as it is. */

@@ -1,8 +1,9 @@
-import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, ftruncateSync, openSync, readFileSync, realpathSync, writeSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { abortConnection, findFuseMount } from "../../fuse/device/index.ts";
 import { SysError, tryFlock } from "../../sys/index.ts";
+import { defaultMountPoint } from "./mount-point.ts";
 
 /** What is noted in the lock's file. */
 interface Note {
@@ -25,8 +26,9 @@ export async function holdAlone(storeRoot: string, mountPoint: string): Promise<
   const path = join(storeRoot, "serve.lock");
   const fd = openSync(path, "a+", 0o600);
   try {
-    if (!tryFlock(fd, "exclusive") && !(await freeOfDead(path, fd)))
+    if (!tryFlock(fd, "exclusive") && !(await freeOfDead(path, fd, storeRoot)))
       throw new SysError("flock", "EBUSY", 16, path, "another blobd serves there");
+    abortMount(mountPoint, storeRoot);
     noteProcesses(fd, mountPoint, process.pid);
     return fd;
   } catch (error) {
@@ -42,15 +44,30 @@ export function noteProcesses(lockFd: number, mountPoint: string, ...pids: numbe
 }
 
 /**
- * A thread that has put pages into the page cache when its process was killed may wait there for a page whose READ nobody
- * answers any more: with it live the mount, and all who wait for it. Whoever comes next ends that.
- * @returns whether the lock is ours
+ * Ends what is left of the mount of a service that is dead. A thread that has put pages into the page cache when its process was
+ * killed may wait there for a page whose READ nobody answers any more: with it live the mount, and all who wait for it, as
+ * whoever looked at the mount would. Its lock may be free by then.
  */
-async function freeOfDead(path: string, fd: number): Promise<boolean> {
+function abortMount(mountPoint: string, storeRoot: string): void {
+  const found = mountAt(mountPoint);
+  if (found === null) return;
+  if (found.source === storeRoot || mountPoint === defaultMountPoint(storeRoot)) abortConnection(found.connection);
+}
+
+/** The mount there; only the folder above is looked at. */
+function mountAt(mountPoint: string) {
+  try {
+    return findFuseMount(join(realpathSync(dirname(mountPoint)), basename(mountPoint)));
+  } catch {
+    return null; // There is no such folder.
+  }
+}
+
+/** @returns whether the lock is ours: it was of processes that are dead, and that have not quite ended */
+async function freeOfDead(path: string, fd: number, storeRoot: string): Promise<boolean> {
   const note = noteIn(path);
   if (note === undefined || !note.pids.some(isDead) || note.pids.some(isAlive)) return false;
-  const connection = findFuseMount(note.mountPoint)?.connection;
-  if (connection !== undefined) abortConnection(connection);
+  abortMount(note.mountPoint, storeRoot);
   for (const end = performance.now() + FREE_MS; performance.now() < end; await sleep(LOOK_MS))
     if (tryFlock(fd, "exclusive")) return true;
   return false;
