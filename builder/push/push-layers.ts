@@ -17,6 +17,7 @@ import {
   manifestOver,
   type PushedManifest,
   type PushProgress,
+  pushInOrder,
 } from "./push-manifest.ts";
 import { pushPlainBlob } from "./push-plain.ts";
 import type { PushTarget } from "./target.ts";
@@ -43,14 +44,9 @@ export async function pushLayers(
   const files: StoredFile[] = [];
   for (const { tree } of await standaloneLayers(store, image))
     files.push(storedFileOf(await storeFlat(store, tree, target.signal)));
-  onProgress({ type: "blobs", blobs: files });
-  const layers: PushedLayer[] = [];
-  for (const [index, file] of files.entries())
-    layers.push(
-      await pushLayer(store, file, format, options, target, (state, bytes) =>
-        onProgress({ type: "blob", index, state, bytes }),
-      ),
-    );
+  const layers = await pushInOrder(files, onProgress, async (file, _, onBlob) => [
+    await pushLayer(store, file, format, options, target, onBlob),
+  ]);
   return manifestOver(image, replacedLayers(image.config, layers), layers, files, target);
 }
 

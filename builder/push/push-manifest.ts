@@ -76,16 +76,28 @@ export async function pushManifest(
   subject?: ManifestDescriptor,
 ): Promise<PushedManifest> {
   const files = [...image.blobs, image.meta];
-  onProgress({ type: "blobs", blobs: files });
-  const layers: PushedLayer[] = [];
-  for (const [index, file] of files.entries()) {
-    const role = index < image.blobs.length ? "device" : "meta";
-    const onBlob: PushListener = (state, bytes) => onProgress({ type: "blob", index, state, bytes });
-    layers.push(...(await pushFile(store, role, file, options, target, onBlob)));
-  }
+  const layers = await pushInOrder(files, onProgress, (file, index, onBlob) =>
+    pushFile(store, index < image.blobs.length ? "device" : "meta", file, options, target, onBlob),
+  );
   const prefetch = options.prefetch && prefetchOf(image.blobs, options.prefetch);
   const config = erofsConfig(image.config, layers);
   return manifestOver(image, config, layers, files, target, { prefetch, subject });
+}
+
+/**
+ * Pushes files one after the other, in the manifest's order, and tells of each.
+ * @param push gives the layers of one file
+ */
+export async function pushInOrder(
+  files: readonly StoredFile[],
+  onProgress: PushProgress,
+  push: (file: StoredFile, index: number, onBlob: PushListener) => Promise<readonly PushedLayer[]>,
+): Promise<PushedLayer[]> {
+  onProgress({ type: "blobs", blobs: files });
+  const layers: PushedLayer[] = [];
+  for (const [index, file] of files.entries())
+    layers.push(...(await push(file, index, (state, bytes) => onProgress({ type: "blob", index, state, bytes }))));
+  return layers;
 }
 
 /** The manifest over layers that have been pushed; its config is pushed here. @throws SourceError */

@@ -1,7 +1,7 @@
 import { type ImageRecord, type Store, type StoredFile, storedFileOf } from "../../blobd/store/index.ts";
 import { writeErofs } from "../../formats/erofs/writer/index.ts";
 import { blobsOfLayer } from "../image/index.ts";
-import { erofsConfig, type LayerRole, type PushedLayer } from "./documents.ts";
+import { erofsConfig, type LayerRole } from "./documents.ts";
 import { standaloneLayers } from "./push-layers.ts";
 import {
   type EncodingOptions,
@@ -9,6 +9,7 @@ import {
   type PushedManifest,
   type PushProgress,
   pushFile,
+  pushInOrder,
 } from "./push-manifest.ts";
 import type { PushTarget } from "./target.ts";
 
@@ -24,29 +25,22 @@ export async function pushStack(
   target: PushTarget,
   onProgress: PushProgress = () => {},
 ): Promise<PushedManifest> {
-  const files: { readonly role: LayerRole; readonly file: StoredFile }[] = [];
+  const files: StoredFile[] = [];
+  const roles: LayerRole[] = [];
+  const add = (role: LayerRole, file: StoredFile) => {
+    roles.push(role);
+    files.push(file);
+  };
   const systems = await standaloneLayers(store, image);
   for (const [index, { layer, tree }] of systems.entries()) {
     const blobs = new Map(blobsOfLayer(layer).map((blob) => [blob.digestHex, blob]));
-    for (const { digestHex } of tree.blobs) files.push({ role: "device", file: blobs.get(digestHex)! });
+    for (const { digestHex } of tree.blobs) add("device", blobs.get(digestHex)!);
     const verity = image.meta.verity !== undefined;
     const meta = await store.putBytes(writeErofs(tree, { layout: "devices" }).meta, { verity });
-    files.push({ role: index < systems.length - 1 ? "lower" : "meta", file: storedFileOf(meta) });
+    add(index < systems.length - 1 ? "lower" : "meta", storedFileOf(meta));
   }
-  onProgress({ type: "blobs", blobs: files.map(({ file }) => file) });
-  const layers: PushedLayer[] = [];
-  for (const [index, { role, file }] of files.entries())
-    layers.push(
-      ...(await pushFile(store, role, file, options, target, (state, bytes) =>
-        onProgress({ type: "blob", index, state, bytes }),
-      )),
-    );
-  const config = erofsConfig(image.config, layers);
-  return manifestOver(
-    image,
-    config,
-    layers,
-    files.map(({ file }) => file),
-    target,
+  const layers = await pushInOrder(files, onProgress, (file, index, onBlob) =>
+    pushFile(store, roles[index]!, file, options, target, onBlob),
   );
+  return manifestOver(image, erofsConfig(image.config, layers), layers, files, target);
 }
