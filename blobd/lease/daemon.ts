@@ -1,6 +1,7 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import type { Socket } from "node:net";
 import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { SourceError } from "../../formats/oci/index.ts";
 import { tryConnect } from "../control/index.ts";
@@ -28,7 +29,7 @@ export async function startAndConnect(storeRoot: string, socketPath: string): Pr
       if (!daemon.said.includes("another blobd serves")) break;
       daemon = new Daemon(storeRoot);
     }
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await sleep(20);
   }
   const silent = daemon.hasEnded ? "it has ended without a word" : "it was not there in time";
   throw new SourceError("ERR_IO", `blobd serve could not be started for ${storeRoot}: ${daemon.said.trim() || silent}`);

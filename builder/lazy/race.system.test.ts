@@ -25,7 +25,7 @@ import { openLazy } from "./index.ts";
 
 // An image that two read before it is here, from Debian's docker-registry.
 
-const directory = mkdtempSync(join(tmpdir(), "erofsify-faults-"));
+const directory = mkdtempSync(join(tmpdir(), "erofsify-race-"));
 const at = (name: string) => join(directory, name);
 const BLOBD = fileURLToPath(new URL("../../blobd/cli/main.js", import.meta.url));
 const KIB = 1024;
